@@ -1,0 +1,93 @@
+"""`Broker`: queues that forget nothing they confirmed. Two implementations: RabbitMQ and an embedded durable queue.
+
+A broker object is scoped to one namespace (a RabbitMQ virtual host, a folder).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is published. `headers` are short ASCII names and text values."""
+
+    queue: str
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message handed to a consumer, to be acked, rejected or released by its tag.
+
+    Attributes:
+        deliveries: 1 at the first, counting this one; survives the consumer's and the broker's death.
+        redelivered: may have been delivered before, so its effects may exist already.
+    """
+
+    tag: int
+    queue: str
+    body: bytes
+    headers: Mapping[str, str]
+    deliveries: int
+    redelivered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStats:
+    """How full a queue is. `oldest`: publish time of the oldest unacked message, ms since the epoch; None if empty."""
+
+    ready: int
+    unacked: int
+    bytes: int
+    oldest: int | None
+
+
+class Consumer(Protocol):
+    """Takes messages of some queues. When it dies, what it had not acked is delivered again."""
+
+    def fetch(self, limit: int, timeout: float) -> list[Delivery]:
+        """Up to `limit` messages, oldest first; waits at most `timeout` seconds for the first; [] when there is none."""
+
+    def ack(self, tags: Sequence[int]) -> None:
+        """They are done and forgotten."""
+
+    def reject(self, tag: int, reason: str) -> None:
+        """Moves the message to the dead-letter queue `<queue>.dead`, header `reason`."""
+
+    def release(self, tags: Sequence[int]) -> None:
+        """Gives them back undone, to be delivered again."""
+
+    def close(self) -> None:
+        """Stops consuming; what was not acked is released."""
+
+
+class Broker(Protocol):
+    """Queues of one namespace. Every method may raise UnavailableError."""
+
+    def declare(self, queue: str, *, max_bytes: int | None = None, single_active_consumer: bool = False) -> None:
+        """Create the queue and its dead-letter queue if they are missing; limits can be changed later."""
+
+    def delete(self, queue: str) -> None:
+        """Remove the queue with what is in it; no error when there is none."""
+
+    def queues(self) -> list[str]:
+        """Names of the declared queues, dead-letter queues included."""
+
+    def publish(self, messages: Sequence[Message]) -> None:
+        """Returns when all are durable. FullError or NotFoundError (undeclared queue): none of the call was taken."""
+
+    def consume(self, queues: Sequence[str], *, prefetch: int) -> Consumer:
+        """A consumer with at most `prefetch` unacked messages.
+
+        With `single_active_consumer` only one at a time receives; the next takes over when it closes or dies.
+        """
+
+    def stats(self, queue: str) -> QueueStats:
+        """Raises NotFoundError."""
+
+    def close(self) -> None:
+        """Release files and connections."""
