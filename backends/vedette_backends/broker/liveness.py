@@ -1,0 +1,82 @@
+"""Who is alive: a file lock that the kernel drops with the process, however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+
+
+class Lease:
+    """Held as long as this object is open and its process lives; a forked child does not hold it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            # Waits for a reader that is just asking whether it is held.
+            fcntl.flock(self._handle, fcntl.LOCK_EX)
+        except OSError:
+            os.close(self._handle)
+            raise
+        _leases.add(self)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was given up."""
+        return self._handle < 0
+
+    def close(self) -> None:
+        """Give it up and remove its file; harmless when repeated."""
+        if self._handle < 0:
+            return
+        with contextlib.suppress(FileNotFoundError):
+            self._path.unlink()
+        self._drop()
+
+    def _drop(self) -> None:
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+
+_leases: weakref.WeakSet[Lease] = weakref.WeakSet()
+
+
+def _forget_in_child() -> None:
+    # flock belongs to the open file, which a fork shares: a child would keep its dead parent's lease alive.
+    for lease in tuple(_leases):
+        lease._drop()  # noqa: SLF001 - the same module's own class
+
+
+os.register_at_fork(after_in_child=_forget_in_child)
+
+
+def is_held(path: Path) -> bool:
+    """Whether a living process holds the lease at `path`; a missing file is held by nobody."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        # Shared: two that ask at once do not take each other for the holder.
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """One process at a time inside, for the moments when a file is made."""
+    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,5 @@
+"""`python -m vedette_cli` is `vedette`."""
+
+from vedette_cli.main import main
+
+main()

@@ -1,0 +1,124 @@
+"""The data folder of the embedded mode: what is where in it, and how to open it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from vedette_backends.broker.embedded import EmbeddedBroker, open_broker
+from vedette_backends.cluster.local import LocalCluster
+from vedette_backends.store.embedded import EmbeddedStore, open_store
+
+DEFAULT_NAME = ".vedette"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Paths below one data folder (DESIGN §1, embedded)."""
+
+    root: Path
+
+    @property
+    def cluster_file(self) -> Path:
+        """Objects and their statuses."""
+        return self.root / "cluster.db"
+
+    @property
+    def run(self) -> Path:
+        """What belongs to the running processes: pids, the gateway's sources, addresses."""
+        return self.root / "run"
+
+    @property
+    def logs(self) -> Path:
+        """Logs of the workers."""
+        return self.root / "logs"
+
+    @property
+    def claims(self) -> Path:
+        """One folder per PersistentVolumeClaim that manifests name."""
+        return self.root / "pvc"
+
+    @property
+    def cache(self) -> Path:
+        """What may be deleted at any time."""
+        return self.root / "cache"
+
+    @property
+    def gateway_file(self) -> Path:
+        """Which token stands for which source, as hashes."""
+        return self.run / "gateway.json"
+
+    def space(self, namespace: str) -> Path:
+        """Everything of one namespace."""
+        return self.root / "ns" / namespace
+
+    def namespaces(self) -> list[str]:
+        """Namespaces that have data."""
+        folder = self.root / "ns"
+        return sorted(item.name for item in folder.iterdir() if item.is_dir()) if folder.is_dir() else []
+
+    def store(self, namespace: str, *, writer: bool = False) -> EmbeddedStore:
+        """The store of a namespace."""
+        return open_store(self.space(namespace), writer=writer)
+
+    def broker(self, namespace: str) -> EmbeddedBroker:
+        """The broker of a namespace."""
+        return open_broker(self.space(namespace))
+
+    def cluster(self) -> LocalCluster:
+        """The objects."""
+        return LocalCluster(self.cluster_file)
+
+    def lock(self) -> int:
+        """Take the folder for one supervisor; raises click.ClickException when another has it.
+
+        The lock is the process's: the kernel gives it back however the process ends.
+        """
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise click.ClickException(f"another vedette runs on {self.root}; stop it, or choose --data") from None
+        return handle
+
+    def secret(self, name: str) -> str:
+        """A random text that stays the same for this data folder; only its owner may read the file."""
+        file = self.run / name
+        self.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return file.read_text().strip()
+        with os.fdopen(handle, "w") as out:
+            out.write(secrets.token_urlsafe(32) + "\n")
+        return file.read_text().strip()
+
+
+def data_of(folder: Path | None, data: Path | None) -> Data:
+    """The data folder that a command means; raises click.UsageError when there is none yet."""
+    root = data or ((folder or Path()) / DEFAULT_NAME)
+    if not (root / "cluster.db").exists():
+        raise click.UsageError(f"{root} is no data folder; start `vedette up` first, or name it with --data")
+    return Data(root.resolve())
+
+
+def per_namespace(make: Callable[[str], T]) -> Callable[[str], T]:
+    """`make`, called once per namespace."""
+    made: dict[str, T] = {}
+
+    def get(namespace: str) -> T:
+        if namespace not in made:
+            made[namespace] = make(namespace)
+        return made[namespace]
+
+    return get

@@ -1,0 +1,76 @@
+"""`vedette explain`: why a rule matches an event, or why not."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import orjson
+from vedette_engine.detect.explain import explain as explain_match
+
+from vedette_cli.evaluate import parse_logsource
+from vedette_cli.rulefiles import read_rules
+from vedette_cli.shapes import Shape, to_flat
+from vedette_engine.detect.logsource import Logsources, fits
+from vedette_engine.detect.naming import ECS, NATIVE
+from vedette_engine.detect.routing import event_logsources
+
+
+@click.command()
+@click.argument("rule", type=click.Path(exists=True, path_type=Path))
+@click.argument("event", type=click.Path(exists=True, allow_dash=True, path_type=Path))
+@click.option("--line", default=1, show_default=True, type=click.IntRange(1), help="Which line of an NDJSON file.")
+@click.option("--json", "as_json", is_flag=True, help="The tree as JSON.")
+@click.option("--logsource", metavar="K=V,…", help="What the event is; default: told by the event.")
+def explain(rule: Path, event: Path, line: int, as_json: bool, logsource: str | None) -> None:  # noqa: FBT001 - click's flag
+    """Show which parts of RULE's condition hold for EVENT and which do not, and why.
+
+    RULE is a Sigma file or an AlertRule manifest, EVENT a JSON file (or a line of NDJSON, - for standard input).
+    Exits 0 when the rule matches, 1 when it does not, 2 when something cannot be read.
+    """
+    loaded = read_rules(rule)
+    for problem in loaded.problems:
+        click.echo(f"rejected: {problem}", err=True)
+    if not loaded.rules:
+        raise click.UsageError(f"{rule} holds no rule that can be loaded")
+    shape, fields = to_flat(_read_event(event, line))
+    naming = ECS if shape is Shape.ECS else NATIVE
+    claimed = parse_logsource(logsource)
+    fixed = None if claimed is None else Logsources(*(frozenset({part} if part else ()) for part in claimed))
+    logsources = fixed or event_logsources(fields, None)
+    held = False
+    for item in loaded.rules:
+        explanation = explain_match(item, fields, naming)
+        routed = logsources is None or fits(item.logsource, logsources)
+        tree = explanation.to_json()
+        held = held or bool(tree["held"] and routed)
+        if as_json:
+            click.echo(orjson.dumps({"rule": item.id, "title": item.title, "routed": routed, "tree": tree}).decode())
+            continue
+        verdict = "matches" if tree["held"] and routed else "does not match"
+        click.echo(f"{item.title} — {verdict}")
+        if not routed:
+            click.echo(f"  the event is not of the rule's log source ({item.logsource}), so the rule is not tried")
+        click.echo(explanation.render())
+    sys.exit(0 if held else 1)
+
+
+def _read_event(file: Path, line: int) -> dict[str, object]:
+    data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    try:
+        whole = orjson.loads(data)
+        if isinstance(whole, dict):
+            return whole
+    except orjson.JSONDecodeError:
+        pass  # not one object: NDJSON, of which one line is wanted
+    lines = data.splitlines()
+    if line > len(lines):
+        raise click.UsageError(f"{file} has {len(lines)} lines, not {line}")
+    try:
+        found = orjson.loads(lines[line - 1])
+    except orjson.JSONDecodeError as error:
+        raise click.UsageError(f"{file}:{line} is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise click.UsageError(f"{file}:{line} is not a JSON object")
+    return found

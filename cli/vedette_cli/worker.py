@@ -1,0 +1,84 @@
+"""`vedette worker …`: one worker in this process. `vedette up` and pods start these."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from vedette_backends.workloads.parent import watch_parent
+from vedette_cli.data import Data
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def set_up_logging(level: int = logging.INFO) -> None:
+    """Logs go to standard error; whoever started us keeps them."""
+    logging.basicConfig(level=level, format=LOG_FORMAT, stream=sys.stderr)
+
+
+def _on_stop(stop: Callable[[], None]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop())
+
+
+_data = click.option("--data", "data", required=True, type=click.Path(exists=True, path_type=Path), help="Data folder.")
+_port = click.option("--port", required=True, type=click.IntRange(1, 65535), help="To listen on.")
+_host = click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+
+
+@click.group()
+def worker() -> None:
+    """Run one worker in this process."""
+    watch_parent()
+    set_up_logging()
+
+
+@worker.command()
+@_data
+@click.option("--namespace", required=True, help="Whose events.")
+def pipeline(data: Path, namespace: str) -> None:
+    """Consume, normalise, enrich, match and store the events of one namespace."""
+    from vedette_workers.pipeline.attempt import make_try  # noqa: PLC0415 - only this worker needs the engine
+    from vedette_workers.pipeline.worker import PipelineWorker, Settings  # noqa: PLC0415 - the same
+
+    paths = Data(data)
+    store = paths.store(namespace, writer=True)
+    broker = paths.broker(namespace)
+    made = PipelineWorker(Settings(namespace), store, broker, make_try, paths.space(namespace))
+    _on_stop(made.stop)
+    # What is loaded now stays; scanning it at every collection would cost more than matching.
+    gc.collect()
+    gc.freeze()
+    try:
+        made.run()
+    finally:
+        broker.close()
+        store.close()
+
+
+@worker.command()
+@_data
+@_host
+@_port
+def gateway(data: Path, host: str, port: int) -> None:
+    """Take events over HTTP and answer when they are durable."""
+    from vedette_workers.gateway.server import serve  # noqa: PLC0415 - only this worker needs it
+
+    serve(data, host, port)
+
+
+@worker.command()
+@_data
+@_host
+@_port
+def web(data: Path, host: str, port: int) -> None:
+    """Serve the pages for responders."""
+    from vedette_cli.web import serve_pages  # noqa: PLC0415 - only this worker needs it
+
+    serve_pages(Data(data), host, port)

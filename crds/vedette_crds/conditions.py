@@ -1,0 +1,147 @@
+"""Conditions of an object's status: their types, their reasons, and how one is set.
+
+A condition says one thing that users wait for (`kubectl wait --for=condition=Ready`), with a reason for machines and a
+message for people. Every reason that Vedette writes is a constant here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from vedette_crds.common import Count, Timestamp
+from vedette_crds.model import Model, Opt
+
+ACCEPTED = "Accepted"
+"""The object is valid and compiled."""
+TESTED = "Tested"
+"""The object's own tests pass."""
+LOADED = "Loaded"
+"""All live workers run this version."""
+READY = "Ready"
+"""The object does its work; never depends on traffic."""
+TOPOLOGY_READY = "TopologyReady"
+"""The source's queues exist."""
+TEMPLATE_READY = "TemplateReady"
+"""The store is prepared for the source's events."""
+AVAILABLE = "Available"
+"""Workers consume the source."""
+RECEIVING = "Receiving"
+"""Events arrive; informs only."""
+DATA_AVAILABLE = "DataAvailable"
+"""A source gives the rule events to look at; informs only."""
+BACKTESTED = "Backtested"
+"""The rule was tried on stored events; informs only."""
+PROVEN = "Proven"
+"""A probe went the rule's whole way; informs only."""
+SLA = "SLA"
+"""The incident's times are kept; informs only."""
+
+REASONS: dict[str, str] = {
+    # Accepted
+    "Valid": "everything in the object is understood",
+    "Invalid": "the object has mistakes; the message lists them",
+    "NotYetSupported": "the object is valid and asks for what this version cannot do yet",
+    "ReferenceNotFound": "a Secret, ConfigMap, file or rule that the object names is not there",
+    "TokenShared": "another source uses the same token",
+    "Ambiguous": "a reference fits several objects",
+    # Tested
+    "TestsPassed": "all tests pass",
+    "TestsFailed": "at least one test fails; the last good version stays loaded",
+    "NoTests": "the object brings no tests",
+    "NotRun": "tests wait for what this version cannot do yet, or for a table that only a worker has",
+    # Loaded
+    "Live": "all live workers report this version",
+    "Waiting": "some worker has not reported this version yet",
+    "WorkerFailed": "a worker could not load this version; the message says which and why",
+    "NotAccepted": "an object that is not accepted is not loaded",
+    # Ready
+    "AllGood": "every condition that counts is true",
+    "LastGoodVersion": "the newest version is refused and an earlier one does the work",
+    "Paused": "the object carries the pause annotation",
+    # TopologyReady, TemplateReady, Available
+    "Declared": "what the object needs outside was made",
+    "BackendUnavailable": "broker or store cannot be reached; this is tried again",
+    "Consuming": "workers consume",
+    "NoWorkers": "no worker is alive",
+    # Receiving, DataAvailable
+    "Events": "events came lately",
+    "Silent": "no event came for the time in `silence.after`",
+    "NeverReceived": "no event came yet",
+    "SourceFound": "a source satisfies the rule's logsource",
+    "NoSource": "no source satisfies the rule's logsource",
+    "FieldMissing": "the rule asks for a field that its sources have not sent yet",
+    # Incident
+    "Open": "the incident is worked on",
+    "Closed": "the incident is closed",
+    "InTime": "acknowledged and contained in time",
+    "Late": "a time limit has passed",
+}
+"""Every reason with its meaning; the reference page prints this table."""
+
+Status = Literal["True", "False", "Unknown"]
+
+
+class Condition(Model):
+    """One condition, as in Kubernetes' own objects."""
+
+    type: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z]+$")] = Field(
+        description="What the condition is about, in CamelCase."
+    )
+    status: Status = Field(description="Whether it holds.")
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z][A-Za-z0-9]*$")] = Field(
+        description="Why, as one CamelCase word for machines."
+    )
+    message: Annotated[str, StringConstraints(max_length=4096)] = Field(
+        "", description="Why, as a sentence for people."
+    )
+    observed_generation: Opt[Count] = Field(
+        None, description="The generation of the object that the condition speaks of."
+    )
+    last_transition_time: Timestamp = Field(description="When the status last changed.")
+
+
+def set_condition(
+    conditions: Iterable[Condition],
+    kind: str,
+    status: Status,
+    reason: str,
+    message: str = "",
+    *,
+    generation: int | None,
+    now: str,
+) -> list[Condition]:
+    """The conditions with one of them set; the order stays, a new one comes last.
+
+    Args:
+        conditions: what the status holds now.
+        kind: the condition's type.
+        status: whether it holds.
+        reason: one of `REASONS`.
+        message: what a person should know; longer than 4,096 characters is cut, with a mark at the end.
+        generation: the generation of the object that was looked at.
+        now: the current time as ISO 8601; taken only when the status changes.
+
+    Raises:
+        KeyError: the reason is not documented.
+    """
+    REASONS[reason]  # an undocumented reason is a mistake in the program
+    before = list(conditions)
+    place = next((index for index, one in enumerate(before) if one.type == kind), len(before))
+    old = before[place] if place < len(before) else None
+    new = Condition(
+        type=kind,
+        status=status,
+        reason=reason,
+        message=message if len(message) <= 4096 else message[:4095] + "…",
+        observedGeneration=generation,
+        lastTransitionTime=old.last_transition_time if old and old.status == status else now,
+    )
+    return [*before[:place], new, *before[place + 1 :]]
+
+
+def find_condition(conditions: Iterable[Condition], kind: str) -> Condition | None:
+    """The condition of that type, if there is one."""
+    return next((one for one in conditions if one.type == kind), None)

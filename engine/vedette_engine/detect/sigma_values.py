@@ -1,0 +1,227 @@
+"""Sigma's modifiers and values, as pySigma reads them, into atoms of the condition tree."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from sigma import types
+from sigma.conditions import ConditionAND
+from sigma.exceptions import SigmaError
+from sigma.modifiers import modifier_mapping
+from sigma.rule.detection import SigmaDetectionItem
+
+from vedette_engine.detect import ir, regex
+from vedette_engine.detect.ir import MANY, ONE, And, Atom, Node, Not, Op, Or
+
+MAX_VALUE_LENGTH: Final = 16_384
+MAX_VALUES: Final = 20_000
+
+Placeholders = Mapping[str, Sequence[str]]
+
+# Names of Sigma 2.1 that pySigma does not know under this spelling.
+_ALIASES = {"utf16le": "wide"}
+_WILDCARDS = {types.SpecialChars.WILDCARD_MULTI: MANY, types.SpecialChars.WILDCARD_SINGLE: ONE}
+_COMPARE = {"LT": Op.LT, "LTE": Op.LTE, "GT": Op.GT, "GTE": Op.GTE}
+_FLAGS = {"IGNORECASE": "i", "MULTILINE": "m", "DOTALL": "s"}
+_EXPANSION = {"windash": 125, "base64offset": 3}  # values that one value may become at most
+_LONGEST_FIELD = 512
+
+
+class ItemError(ValueError):
+    """A detection item cannot be compiled; `hint` says what to do."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        self.hint = hint
+        super().__init__(message)
+
+
+def item_node(key: str | None, value: Any, placeholders: Placeholders) -> Node:
+    """The condition that one line of a detection states: `CommandLine|contains|all: [a, b]`.
+
+    Args:
+        key: field and modifiers; None for a bare keyword.
+        value: a scalar or a list of scalars.
+        placeholders: values for `%name%` under the modifier `expand`.
+
+    Raises:
+        ItemError: an unknown modifier, a value that does not fit it, an unknown placeholder, or a bound exceeded.
+    """
+    key = _checked(key, value)
+    try:
+        item = SigmaDetectionItem.from_mapping(key, value)
+    except SigmaError as error:
+        raise ItemError(str(error)) from error
+    except RecursionError as error:
+        raise ItemError("the value is too complex") from error
+    alternatives = [[_node(item.field, one) for one in _expanded(value, placeholders)] for value in item.value]
+    if not alternatives:
+        if item.field is None:
+            raise ItemError("the list of keywords is empty", "list at least one keyword")
+        alternatives = [[Atom(item.field, Op.EXISTS, value=False)]]
+    nodes = [options[0] if len(options) == 1 else Or(tuple(options)) for options in alternatives]
+    node = nodes[0]
+    if len(nodes) > 1:
+        node = And(tuple(nodes)) if item.value_linking is ConditionAND else Or(tuple(nodes))
+    return Not(node) if item.negated else node
+
+
+def _checked(key: str | None, value: Any) -> str | None:
+    """The key with modifiers as pySigma spells them, after checks of what is cheap to check."""
+    values = value if isinstance(value, list) else [value]
+    for one in (key, *values):
+        if isinstance(one, str) and not _is_unicode(one):
+            raise ItemError("a text holds half a character (a lone surrogate)", "write whole characters")
+    for one in values:
+        if isinstance(one, str) and len(one) > MAX_VALUE_LENGTH:
+            raise ItemError(f"a value has {len(one)} characters, more than {MAX_VALUE_LENGTH}")
+        if isinstance(one, int) and not isinstance(one, bool) and one.bit_length() > 1024:
+            raise ItemError("a number is too large")
+        if not isinstance(one, str | int | float | bool | None):
+            raise ItemError(f"a value is a {_kind(one)}", "write a text, a number, true, false or null; quote dates")
+    if key is None:
+        return None
+    field, *modifiers = key.split("|")
+    if len(field) > _LONGEST_FIELD:
+        raise ItemError(f"the field's name has {len(field)} characters, more than {_LONGEST_FIELD}")
+    for modifier in modifiers:
+        if modifier not in modifier_mapping and modifier not in _ALIASES:
+            near = difflib.get_close_matches(modifier, [*modifier_mapping, *_ALIASES], n=1)
+            raise ItemError(f"unknown modifier {modifier!r}", f"did you mean {near[0]!r}?" if near else "")
+    growth = 1
+    for modifier in modifiers:
+        growth *= _EXPANSION.get(modifier, 1)
+    if len(values) * growth > MAX_VALUES * 4:
+        raise ItemError(f"{len(values)} values are too many for these modifiers", "split the list")
+    return "|".join([field, *(_ALIASES.get(modifier, modifier) for modifier in modifiers)])
+
+
+def _is_unicode(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "mapping", list: "list inside a list"}
+    return names.get(type(value), type(value).__name__)
+
+
+def _expanded(value: Any, placeholders: Placeholders) -> Iterator[Any]:
+    """The values that a value stands for: an expansion's members, with placeholders filled in."""
+    if isinstance(value, types.SigmaExpansion):
+        for one in value.values:
+            yield from _expanded(one, placeholders)
+        return
+    if not isinstance(value, types.SigmaString | types.SigmaRegularExpression) or not value.contains_placeholder():
+        yield value
+        return
+
+    def fill(placeholder: types.Placeholder) -> Iterator[str]:
+        if placeholder.name not in placeholders:
+            raise ItemError(
+                f"the placeholder %{placeholder.name}% has no values", "define it, or write the values into the rule"
+            )
+        yield from placeholders[placeholder.name]
+
+    try:
+        yield from value.replace_placeholders(fill)
+    except SigmaError as error:
+        raise ItemError(str(error)) from error
+
+
+def _node(field: str | None, value: Any) -> Node:
+    """The atom of one value."""
+    if isinstance(value, types.SigmaString):
+        return _text_atom(field, value)
+    if isinstance(value, types.SigmaRegularExpression):
+        return _regex_atom(field, value)
+    if isinstance(value, types.SigmaCompareExpression):
+        return _comparison(field, value)
+    if isinstance(value, types.SigmaTimestampPart):
+        return Atom(field, Op.TIME, (value.timestamp_part.name.lower(), "eq", value.number))
+    if isinstance(value, types.SigmaNumber | types.SigmaBool):
+        plain = value.number if isinstance(value, types.SigmaNumber) else value.boolean
+        return Atom(field, Op.EQUALS, plain) if field is not None else Atom(None, Op.CONTAINS, str(plain).lower())
+    if isinstance(value, types.SigmaCIDRExpression):
+        return Atom(field, Op.CIDR, str(value.network))
+    if field is None:
+        raise ItemError(f"{type(value).__name__.removeprefix('Sigma')} needs a field", "write it below a field's name")
+    if isinstance(value, types.SigmaNull):
+        return Atom(field, Op.EXISTS, value=False)
+    if isinstance(value, types.SigmaExists):
+        return Atom(field, Op.EXISTS, value.exists)
+    if isinstance(value, types.SigmaFieldReference):
+        how = {(False, False): "equals", (True, False): "startswith", (False, True): "endswith"}
+        return Atom(field, Op.REF, (value.field, how.get((value.starts_with, value.ends_with), "contains")))
+    raise ItemError(f"values of the kind {type(value).__name__} are not supported")
+
+
+def _text_atom(field: str | None, value: types.SigmaString) -> Node:
+    parts = [_WILDCARDS[part] if isinstance(part, types.SpecialChars) else str(part) for part in value.s]
+    if field is None:  # a keyword stands anywhere in a value
+        parts = [MANY, *parts, MANY]
+    pattern = tuple(_merged(parts))
+    if isinstance(value, types.SigmaCasedString):
+        return Atom(field, Op.CASED, pattern)
+    match pattern:
+        case ():
+            return Atom(field, Op.EQUALS, "")
+        case (str() as literal,):
+            return Atom(field, Op.EQUALS, literal)
+        case (0,) if field is not None:
+            return Atom(field, Op.EXISTS, value=True)
+        case (0, str() as literal, 0):
+            return Atom(field, Op.CONTAINS, literal)
+        case (str() as literal, 0):
+            return Atom(field, Op.STARTSWITH, literal)
+        case (0, str() as literal):
+            return Atom(field, Op.ENDSWITH, literal)
+    return Atom(field, Op.LIKE, pattern)
+
+
+def _merged(parts: Iterable[str | int]) -> Iterator[str | int]:
+    """Parts without empty texts, runs of MANY, and neighbouring texts."""
+    last: str | int | None = None
+    for part in parts:
+        if part == "" or (part == MANY and last == MANY):
+            continue
+        if isinstance(part, str) and isinstance(last, str):
+            last += part
+            continue
+        if last is not None:
+            yield last
+        last = part
+    if last is not None:
+        yield last
+
+
+def _regex_atom(field: str | None, value: types.SigmaRegularExpression) -> Node:
+    pattern = str(value.regexp)
+    flags = "".join(sorted(_FLAGS[flag.name] for flag in value.flags))
+    try:
+        regex.searcher(pattern, flags)
+    except regex.RegexError as error:
+        raise ItemError(
+            f"the regular expression cannot be used: {error}",
+            "look-around and back-references are not available: expressions run in linear time (RE2)",
+        ) from error
+    return Atom(field, Op.REGEX, (pattern, flags))
+
+
+def _comparison(field: str | None, value: types.SigmaCompareExpression) -> Node:
+    op = _COMPARE.get(value.op.name)
+    if op is None or field is None:
+        raise ItemError("a comparison needs a field and one of lt, lte, gt, gte")
+    number = value.number
+    if isinstance(number, types.SigmaTimestampPart):
+        return Atom(field, Op.TIME, (number.timestamp_part.name.lower(), op.value, number.number))
+    return Atom(field, op, number.number)
+
+
+def count_atoms(node: Node) -> int:
+    """How many questions a condition asks."""
+    return sum(1 for _ in ir.atoms(node))

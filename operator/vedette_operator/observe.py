@@ -1,0 +1,128 @@
+"""What workers report, turned into conditions and statuses. Writes only what changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from vedette_backends.cluster.protocol import Key
+from vedette_backends.store.protocol import Heartbeat, Store
+from vedette_operator.space import Known, Space
+from vedette_operator.statuses import conditions, ready
+from vedette_operator.verdict import Finding
+
+ALIVE = 5_000
+"""ms after which a worker that says nothing counts as dead."""
+SILENT = 900_000
+"""ms after which a source that receives nothing is reported, where its `silence` names no other time."""
+STATS_EVERY = 30_000
+"""ms between two writes of counters alone; the UI shows live ones."""
+
+Status = tuple[Key, Mapping[str, Any]]
+
+
+def now_ms() -> int:
+    """Wall clock, ms since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class Observer:
+    """Remembers what was written, so that an idle system writes nothing."""
+
+    def __init__(self, clock: Callable[[], int] = now_ms) -> None:
+        self._clock = clock
+        self._written: dict[Key, tuple[Any, ...]] = {}
+        self._stats_at: dict[Key, int] = {}
+
+    def observe(self, space: Space, store: Store) -> Iterator[Status]:
+        """Statuses of the namespace's objects that are not written yet."""
+        now = self._clock()
+        beats = [beat for beat in store.heartbeats() if now - beat.time < ALIVE and beat.body["role"] == "pipeline"]
+        loaded = _loaded(beats, space.head)
+        for kind in ("AlertRule", "Enrichment"):
+            for known in space.objects[kind].values():
+                yield from self._if_new(known, [*known.verdict.findings, *known.extra, *_force(space, known, loaded)])
+        for known in space.objects["LogSource"].values():
+            stats = _source_stats(beats, known.object.key.name)
+            findings = [*known.verdict.findings, *known.extra, *_source_findings(beats, stats, now)]
+            yield from self._if_new(known, findings, stats, now)
+
+    def _if_new(
+        self, known: Known, findings: Sequence[Finding], stats: Mapping[str, Any] | None = None, now: int = 0
+    ) -> Iterator[Status]:
+        item = known.object
+        sign = (item.generation, tuple(findings))
+        counters_due = stats is not None and now - self._stats_at.get(item.key, 0) >= STATS_EVERY
+        if self._written.get(item.key) == sign and not counters_due:
+            return
+        self._written[item.key] = sign
+        self._stats_at[item.key] = now
+        every = [*findings, ready(item.key.kind, findings)]
+        status: dict[str, Any] = {
+            "observedGeneration": item.generation,
+            "conditions": conditions(every, item.status.get("conditions", ()), item.generation, self._clock()),
+        }
+        if known.verdict.tests:
+            status["tests"] = dict(known.verdict.tests)
+        if known.verdict.problems:
+            status["problems"] = [_problem(problem) for problem in known.verdict.problems]
+        if stats is not None:
+            status["stats"] = dict(stats)
+        yield item.key, status
+
+
+def _problem(problem: Any) -> dict[str, Any]:
+    return {"path": problem.path, "line": problem.line, "message": problem.message, "hint": problem.hint}
+
+
+def _loaded(beats: Sequence[Heartbeat], head: str) -> Finding:
+    if not beats:
+        return Finding("Loaded", "Unknown", "NoWorkers", "no pipeline worker reports")
+    errors = [error for beat in beats for error in beat.body.get("errors", ())]
+    if all(beat.body.get("bundle") == head for beat in beats):
+        return Finding("Loaded", "True", "Live", "")
+    if errors:
+        return Finding("Loaded", "False", "WorkerFailed", errors[0])
+    return Finding("Loaded", "False", "Waiting", "workers still have an older bundle")
+
+
+def _force(space: Space, known: Known, loaded: Finding) -> list[Finding]:
+    key = known.object.key
+    if known.verdict.good:
+        return [loaded]
+    if space.is_last_good(key.kind, key.name):
+        return [Finding("Loaded", "False", "LastGoodVersion", "an older version, the last good one, is in force")]
+    return [Finding("Loaded", "False", "NotAccepted", "")]
+
+
+def _source_stats(beats: Sequence[Heartbeat], name: str) -> dict[str, Any]:
+    found = [beat.body["sources"][name] for beat in beats if name in beat.body.get("sources", {})]
+    if not found:
+        return {}
+    last = max(item["last_ingested"] for item in found)
+    return {
+        "eventsPerSecond": f"{sum(item['rate'] for item in found):.2g}",
+        "lagSeconds": f"{max(item['lag_ms'] for item in found) / 1000:.2g}",
+        "deadLetters": sum(item["dead_letters"] for item in found),
+        "lastIngested": last,
+    }
+
+
+def _source_findings(beats: Sequence[Heartbeat], stats: Mapping[str, Any], now: int) -> list[Finding]:
+    available = (
+        Finding("Available", "True", "Consuming", "")
+        if beats
+        else Finding("Available", "False", "NoWorkers", "no pipeline worker reports")
+    )
+    last = stats.get("lastIngested", 0)
+    receiving = (
+        Finding("Receiving", "True", "Events", "")
+        if last and now - last < SILENT
+        else (
+            Finding("Receiving", "False", "Silent", "nothing came lately")
+            if last
+            else Finding("Receiving", "Unknown", "NeverReceived", "")
+        )
+    )
+    return [Finding("TemplateReady", "True", "Declared", ""), available, receiving]

@@ -1,0 +1,117 @@
+"""Judging manifests without a cluster: what `vedette test` and admission do.
+
+The same functions judge as in the control loop, so that the answers agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from vedette_crds.alertrule import AlertRule
+from vedette_crds.enrichment import Enrichment
+from vedette_crds.features import not_yet_supported
+from vedette_crds.load import Document
+from vedette_crds.logsource import LogSource
+from vedette_crds.problems import Problem, ProblemsError
+from vedette_engine.alerting.ruletests import run_rule_tests, tests_not_run
+from vedette_engine.detect.sigma import compile_sigma
+from vedette_engine.enrich.base import compile_enrichment
+from vedette_engine.enrich.testing import run_enrichment_tests
+from vedette_engine.normalise.normaliser import Normaliser
+from vedette_engine.normalise.source import SourceConfig
+from vedette_engine.normalise.testing import run_source_tests
+from vedette_engine.testing import TestResult
+from vedette_operator.enrichments import references
+from vedette_operator.tables import Tables
+
+Judged = tuple[Sequence[TestResult], Sequence[Problem]]
+"""Results of the tests, and what makes the object unacceptable besides them."""
+
+
+def judge_document(document: Document, tables: Tables) -> Judged:
+    """Tests and problems of one valid manifest. What is not supported yet is no problem; its tests were not run."""
+    model = document.model
+    if isinstance(model, AlertRule):
+        results, problems = _rule(model)
+    elif isinstance(model, LogSource):
+        results, problems = _source(model)
+    elif isinstance(model, Enrichment):
+        results, problems = _enrichment(model, document.manifest["spec"], tables)
+    else:
+        return [], []
+    title = f"{document.kind} {document.namespace}/{document.name}"
+    return results, [_placed(problem, document, title) for problem in problems]
+
+
+def _placed(problem: Problem, document: Document, title: str) -> Problem:
+    line = document.line_of(problem.path) or document.line
+    if problem.line is not None and problem.path.startswith("spec.sigma"):
+        line = document.line_in("spec.sigma", problem.line) or line
+    return replace(problem, object=problem.object or title, file=document.file, line=line)
+
+
+def _rule(rule: AlertRule) -> Judged:
+    unsupported = not_yet_supported(rule)
+    if unsupported:
+        return tests_not_run(rule.spec, str(unsupported[0])), []
+    compiled = compile_sigma(rule.spec.sigma or "")
+    problems = [replace(problem, path=f"spec.sigma.{problem.path}".rstrip(".")) for problem in compiled.problems]
+    if problems or not compiled.rules:
+        return tests_not_run(rule.spec, "the rule does not compile"), problems or [
+            Problem("no Sigma rule is in here", path="spec.sigma")
+        ]
+    return run_rule_tests(rule.spec, compiled.rules), []
+
+
+def _source(source: LogSource) -> Judged:
+    unsupported = not_yet_supported(source)
+    tests = source.spec.tests
+    if unsupported:
+        why = str(unsupported[0])
+        return [TestResult(test.name, None, why, f"spec.tests[{number}]") for number, test in enumerate(tests)], []
+    namespace, name = source.metadata.namespace, source.metadata.name
+    try:
+        Normaliser(SourceConfig.from_spec(namespace, name, source.spec))
+    except ProblemsError as error:
+        return [], error.problems
+    return run_source_tests(source.spec, namespace, name), []
+
+
+def _enrichment(enrichment: Enrichment, spec: Mapping[str, Any], tables: Tables) -> Judged:
+    if unsupported := not_yet_supported(enrichment):
+        why = str(unsupported[0])
+        tests = enrichment.spec.tests
+        return [TestResult(f"test {n}", None, why, f"spec.tests[{n}]") for n, _ in enumerate(tests)], []
+    name = enrichment.metadata.name
+    table: bytes | None = None
+    for path, reference in references(spec):
+        content = tables.read(enrichment.metadata.namespace, reference, path)
+        if isinstance(content, Problem):
+            return [], [content]
+        table = content
+    _, problems = compile_enrichment(name, spec, table)
+    return run_enrichment_tests(spec, table, name=name), problems
+
+
+class FolderConfigs:
+    """ConfigMaps among the documents of a folder."""
+
+    def __init__(self, documents: Sequence[Document]) -> None:
+        self._configs = {
+            (document.namespace, document.name): document.manifest
+            for document in documents
+            if document.kind == "ConfigMap"
+        }
+
+    def config(self, namespace: str, name: str, key: str) -> bytes | None:
+        """One value, as the cluster would give it."""
+        found = self._configs.get((namespace, name), {}).get("data", {}).get(key)
+        return None if found is None else str(found).encode()
+
+
+def folder_tables(folder: Path, claims: Path, documents: Sequence[Document]) -> Tables:
+    """Tables as manifests in a folder name them."""
+    return Tables(FolderConfigs(documents), claims, folder)

@@ -1,0 +1,32 @@
+"""Fixtures that all tests share."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real events with expected results, beside the project; absent on a user's machine."""
+    if not SHARED.is_dir():
+        pytest.skip("../shared/data is not here: these events are not part of the project")
+    return SHARED
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port of loopback that was free just now, and so was the next one."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port: int = first.getsockname()[1]
+            try:
+                second.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+        return port

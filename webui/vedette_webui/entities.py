@@ -1,0 +1,79 @@
+"""Who and what an alert is about: the hosts, users, addresses, programs and files of its events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from vedette_webui import show
+
+FIELDS = (
+    "host.name",
+    "user.name",
+    "user.target.name",
+    "source.ip",
+    "destination.ip",
+    "destination.domain",
+    "url.domain",
+    "dns.question.name",
+    "process.executable",
+    "file.path",
+    "file.hash.sha256",
+    "process.hash.sha256",
+    "cloud.account.id",
+)
+LEADING = {
+    "host.name": "host",
+    "user.name": "user",
+    "event.action": "action",
+    "source.ip": "source",
+    "process.command_line": "command",
+    "process.executable": "program",
+    "url.full": "url",
+}
+"""What one line of an event without a message shows."""
+SHOWN = (
+    "event.dataset",
+    "event.action",
+    "event.outcome",
+    "event.code",
+    "message",
+    *FIELDS,
+    "process.command_line",
+    "process.parent.executable",
+    "url.full",
+)
+"""Fields of an event that are shown before the others."""
+_FRAME = ("@timestamp", "event.ingested", "event.hash", "event.id", "vedette.stored")
+ALIKE = 3
+"""Values of one field that are listed."""
+
+
+def entities(documents: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """(field, value), in the order of `FIELDS`, each once."""
+    found: dict[str, dict[str, None]] = {}
+    for document in documents:
+        for name in FIELDS:
+            for value in show.values(document[name]) if name in document else ():
+                if value.strip("- "):
+                    found.setdefault(name, {})[value] = None
+    return [(name, value) for name in FIELDS for value in list(found.get(name, ()))[:ALIKE]]
+
+
+def leading(fields: Mapping[str, Any], matched: Mapping[str, str]) -> list[tuple[str, Any]]:
+    """The fields to show first: those that made the rule fire, then those that say who and what."""
+    first = [name for name in matched if name in fields]
+    names = dict.fromkeys([*first, *(name for name in SHOWN if name in fields)])
+    return [(name, fields[name]) for name in names] or list(fields.items())[:12]
+
+
+def headline(document: Mapping[str, Any]) -> str:
+    """One line for an event: its message, or its leading fields."""
+    fields = show.flat(document)
+    for name in ("message", "event.original"):
+        if isinstance(fields.get(name), str) and fields[name].strip():
+            return str(fields[name])[:500]
+    named = {label: fields[name] for name, label in LEADING.items() if name in fields}
+    if not named:
+        named = dict([pair for pair in fields.items() if pair[0] not in _FRAME][:6])
+    return "  ".join(f"{name}={show.scalar(value)[:200]}" for name, value in named.items())

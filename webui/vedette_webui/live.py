@@ -1,0 +1,170 @@
+"""What is pushed to open pages: server-sent events that say what changed; pages fetch the parts they show.
+
+`Watch` looks at one thing at a fixed interval however many pages wait for it, and only while one does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import operator
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+
+from vedette_backends.errors import BackendError
+from vedette_backends.store.protocol import AlertFilter, Store
+
+log = logging.getLogger(__name__)
+
+INTERVAL = 0.15
+"""Seconds between two looks: an alert is on the page well under a second after it was committed."""
+PING = 10.0
+"""Seconds after which a silent stream says that it lives."""
+STREAM = 3600.0
+"""Seconds after which a stream ends and the page comes back, so that rights are looked at again."""
+STREAMS = 256
+IDS = 500
+_UNKNOWN = object()
+
+
+class Watch:
+    """Waits until a value differs from the one that the caller has seen."""
+
+    def __init__(self, look: Callable[[], Any], interval: float = INTERVAL) -> None:
+        self._look = look
+        self._interval = interval
+        self._waiting = 0
+        self._changed = asyncio.Condition()
+        self._task: asyncio.Task[None] | None = None
+        self._value: Any = _UNKNOWN
+        self._error: BackendError | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody waits."""
+        return self._waiting == 0
+
+    async def news(self, seen: Any, patience: float, differs: Callable[[Any, Any], bool] = operator.ne) -> Any:
+        """The value as soon as it `differs` from `seen`; `seen` after `patience` seconds. Raises what looking raised."""
+        async with self._changed:
+            self._waiting += 1
+            try:
+                if self._task is None or self._task.done():
+                    self._value, self._error = _UNKNOWN, None
+                    self._task = asyncio.create_task(self._poll())
+                async with asyncio.timeout(patience):
+                    await self._changed.wait_for(
+                        lambda: self._error is not None or (self._value is not _UNKNOWN and differs(self._value, seen))
+                    )
+            except TimeoutError:
+                return seen
+            finally:
+                self._waiting -= 1
+            if self._error is not None:
+                raise self._error
+            return self._value
+
+    async def _poll(self) -> None:
+        while self._waiting:
+            try:
+                value, error = await run_in_threadpool(self._look), None
+            except BackendError as problem:
+                value, error = self._value, problem
+            async with self._changed:
+                if error is not None or value != self._value:
+                    self._value, self._error = value, error
+                    self._changed.notify_all()
+                if error is not None:
+                    return
+            await asyncio.sleep(self._interval)
+
+
+class Live:
+    """All watches of the process, and the streams on them."""
+
+    def __init__(self) -> None:
+        self._watches: dict[str, Watch] = {}
+        self._closing = asyncio.Event()
+        self.streams = 0
+
+    def close(self) -> None:
+        """End all streams: the process stops."""
+        self._closing.set()
+
+    @property
+    def full(self) -> bool:
+        """Whether no further stream is accepted."""
+        return self.streams >= STREAMS
+
+    def watch(self, name: str, look: Callable[[], Any]) -> Watch:
+        """The one watch of this name."""
+        if name not in self._watches:
+            idle = [key for key, watch in self._watches.items() if watch.idle]
+            for key in idle[: max(len(self._watches) - 2 * STREAMS, 0)]:
+                del self._watches[key]
+            self._watches[name] = Watch(look)
+        return self._watches[name]
+
+    async def stream(self, namespace: str, store: Store, after: int | None, extra: Watch | None, seen: Any) -> AsyncIterator[bytes]:
+        """Server-sent events of one page.
+
+        `alerts`: alerts were created or changed; its id is the store's change number, its data their ids.
+        `page`: what else the page shows has changed; its data is the new state, to be fetched.
+        `ping`: nothing happened.
+
+        Args:
+            after: change number that the page has seen; None starts now.
+            extra: what else to wait for, and `seen`, its state that the page has.
+        """
+        self.streams += 1
+        try:
+            async for event in self._events(namespace, store, after, extra, seen):
+                yield event
+        except BackendError as error:
+            # The browser comes back by itself with the last id, and gets what it missed.
+            log.warning("live stream of %s ends: %s", namespace, error)
+        finally:
+            self.streams -= 1
+
+    async def _events(self, namespace: str, store: Store, after: int | None, extra: Watch | None, seen: Any) -> AsyncIterator[bytes]:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + STREAM
+        latest = await run_in_threadpool(store.latest_change)
+        position = latest if after is None or after > latest else after
+        yield b"retry: 1000\n\n" + _event("hello", {"change": position}, position)
+        alerts = self.watch(f"alerts {namespace}", store.latest_change)
+        while loop.time() < end and not self._closing.is_set():
+            waits: dict[asyncio.Task[Any], str] = {
+                asyncio.create_task(alerts.news(position, PING, operator.gt)): "alerts",
+                asyncio.create_task(self._closing.wait()): "closing",
+            }
+            if extra is not None:
+                waits[asyncio.create_task(extra.news(seen, PING))] = "page"
+            try:
+                done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in waits:
+                    task.cancel()
+                await asyncio.gather(*waits, return_exceptions=True)
+            told = False
+            for task in done:
+                if waits[task] == "alerts" and task.result() != position:
+                    changed, position = await run_in_threadpool(store.alert_changes, position, IDS)
+                    fresh = await run_in_threadpool(store.count_alerts, AlertFilter(statuses=("new",)), "status")
+                    data = {"change": position, "ids": [alert.id for alert in changed], "new": fresh.get("new", 0)}
+                    told = True
+                    yield _event("alerts", data, position)
+                elif waits[task] == "page" and task.result() != seen:
+                    seen = task.result()
+                    told = True
+                    yield _event("page", {"state": seen})
+            if not told:
+                yield _event("ping", {})
+
+
+def _event(name: str, data: Any, number: int | None = None) -> bytes:
+    head = "" if number is None else f"id: {number}\n"
+    return f"{head}event: {name}\ndata: {json.dumps(data)}\n\n".encode()

@@ -1,0 +1,93 @@
+"""Signing in: a token, by link or by form, becomes a session cookie."""
+
+from __future__ import annotations
+
+import logging
+import time
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from vedette_webui import sessions
+from vedette_webui.visit import Desk, Visit
+
+log = logging.getLogger(__name__)
+
+TOKEN_LIMIT = 512
+
+
+class Gate:
+    """The sign-in page and what leads to it."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._per_client = sessions.Brake(limit=10)
+        self._all = sessions.Brake(limit=200)
+
+    def bounce(self, request: Request) -> Response:
+        """Answer somebody without a session.
+
+        A link from another site brings no strict cookie: the page reloads itself once, and then comes from this site.
+        """
+        if request.headers.get("sec-fetch-site") == "cross-site" and request.headers.get("sec-fetch-mode") == "navigate":
+            return HTMLResponse('<!doctype html><title>Vedette</title><meta http-equiv="refresh" content="0">')
+        if request.headers.get("hx-request") == "true":
+            return Response(status_code=401, headers={"hx-redirect": "/signin"})
+        here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return self._page(here if here != "/" else "/alerts", "", 401)
+
+    async def form(self, request: Request) -> Response:
+        """The page with the token field."""
+        return self._page(_inside(request.query_params.get("next", "")), "")
+
+    async def submit(self, request: Request) -> Response:
+        """What that page sends."""
+        form = await request.form(max_files=0, max_fields=10, max_part_size=4096)
+        return self.enter(request, str(form.get("token", "")).strip(), _inside(str(form.get("next", ""))))
+
+    def enter(self, request: Request, token: str, target: str = "/alerts") -> Response:
+        """Exchange a token for a session cookie."""
+        settings, now = self._desk.settings, time.monotonic()
+        client = request.client.host if request.client else "?"
+        wait = max(self._per_client.wait(client, now), self._all.wait("", now))
+        if wait:
+            response = self._page(target, f"Too many wrong tokens. Try again in {int(wait) + 1} seconds.", 429)
+            response.headers["retry-after"] = str(int(wait) + 1)
+            return response
+        account = sessions.account_of(settings, token[:TOKEN_LIMIT])
+        if account is None:
+            self._per_client.failed(client, now)
+            self._all.failed("", now)
+            log.warning("wrong token from %s", client)
+            return self._page(target, "This token is not known. `vedette up` prints a link with the right one.", 403)
+        response = RedirectResponse(target, 303)
+        response.set_cookie(
+            settings.cookie,
+            sessions.issue(settings, account, self._desk.clock()),
+            max_age=settings.session_seconds,
+            secure=settings.secure,
+            httponly=True,
+            samesite="strict",
+        )
+        return response
+
+    def leave(self, visit: Visit) -> Response:
+        """Sign out."""
+        response = RedirectResponse("/signin", 303)
+        response.delete_cookie(
+            visit.desk.settings.cookie, secure=visit.desk.settings.secure, httponly=True, samesite="strict"
+        )
+        return response
+
+    def _page(self, target: str, error: str, status: int = 200) -> Response:
+        return self._desk.templates.response(
+            "signin.html", status, target=target, error=error, settings=self._desk.settings
+        )
+
+
+def _inside(target: str) -> str:
+    """The target if it is a path on this site, else the first page."""
+    parts = urlsplit(target)
+    inside = target.startswith("/") and target[1:2] not in {"/", "\\"} and not parts.scheme and not parts.netloc
+    return target if inside and target.isprintable() else "/alerts"

@@ -1,0 +1,209 @@
+"""One request, as pages see it: who asks, about which namespace, with which range; and how to answer."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from urllib.parse import urlencode
+
+from starlette.datastructures import FormData, ImmutableMultiDict, QueryParams
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from vedette_backends.cluster.protocol import Cluster, Object
+from vedette_backends.store.protocol import AlertFilter, Store
+from vedette_crds.problems import Problem
+from vedette_webui import sessions, timespan
+from vedette_webui.render import Templates
+from vedette_webui.sessions import Session
+from vedette_webui.settings import Settings
+
+KINDS = ("LogSource", "AlertRule", "Enrichment", "Incident")
+MANAGER = "vedette-webui"
+
+
+class PageError(Exception):
+    """What a person did cannot be done; shown to them with this status.
+
+    Args:
+        status: HTTP status.
+        message: what happened, one sentence.
+        hint: what to do.
+    """
+
+    def __init__(self, status: int, message: str, hint: str = "") -> None:
+        self.status = status
+        self.message = message
+        self.hint = hint
+        super().__init__(message)
+
+
+class Replay(Protocol):
+    """Sends dead letters of a namespace through the pipeline again; returns how many."""
+
+    def __call__(self, namespace: str, ids: Sequence[str], /) -> int:
+        """Replay these."""
+
+
+class Objects:
+    """The cluster's objects, listed once per resource version: a page asks for the same kinds again and again."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self._version = -1
+        self._lists: dict[str, list[Object]] = {}
+
+    def list(self, kind: str, namespace: str | None = None) -> list[Object]:
+        """Objects of a kind by namespace and name."""
+        version = self.cluster.version()
+        if version != self._version:
+            # Two threads may both come here; each starts from an empty mapping of its own version.
+            self._lists, self._version = {}, version
+        lists = self._lists
+        if kind not in lists:
+            lists[kind] = self.cluster.list(kind)
+        return [each for each in lists[kind] if namespace is None or each.key.namespace == namespace]
+
+    def namespaces(self) -> list[str]:
+        """Namespaces that hold something of ours."""
+        return sorted({each.key.namespace for kind in KINDS for each in self.list(kind)})
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Everything that pages work with; made once.
+
+    Attributes:
+        replay: how dead letters are sent again; None where nothing can.
+        problems: what is wrong in the watched folder's files.
+        clock: seconds since the epoch.
+    """
+
+    settings: Settings
+    stores: Callable[[str], Store]
+    objects: Objects
+    templates: Templates
+    replay: Replay | None = None
+    problems: Callable[[], Sequence[Problem]] = tuple
+    clock: Callable[[], float] = time.time
+
+
+@dataclass(slots=True)
+class Visit:
+    """One request of somebody who is signed in."""
+
+    desk: Desk
+    request: Request
+    session: Session
+    namespace: str
+    form: FormData | ImmutableMultiDict[str, Any] = field(default_factory=ImmutableMultiDict)
+    _store: Store | None = None
+
+    @property
+    def store(self) -> Store:
+        """The namespace's store."""
+        if not self.namespace:
+            raise PageError(404, "There is no namespace yet", "Put manifests into the folder that `vedette up` watches.")
+        if self._store is None:
+            self._store = self.desk.stores(self.namespace)
+        return self._store
+
+    @property
+    def query(self) -> QueryParams:
+        """Query parameters of the address."""
+        return self.request.query_params
+
+    @property
+    def now(self) -> int:
+        """Milliseconds since the epoch."""
+        return int(self.desk.clock() * 1000)
+
+    @property
+    def part(self) -> bool:
+        """Whether htmx asks for a part of the page."""
+        return self.request.headers.get("hx-request") == "true"
+
+    def span(self, default: str) -> timespan.Span:
+        """The chosen time range."""
+        return timespan.parse(self.query, default, self.now)
+
+    def text(self, name: str, limit: int = 500) -> str:
+        """A field of the submitted form, without blanks at its ends; PageError when it is too long."""
+        value = str(self.form.get(name, "")).strip()
+        if len(value) > limit:
+            raise PageError(400, f"{name} is longer than {limit} characters", "Shorten it.")
+        return value
+
+    def need(self, role: str) -> None:
+        """Raise unless the person has this role."""
+        if not self.session.may(role):
+            raise PageError(
+                403,
+                f"This needs the role {role}, and you are {self.session.role}",
+                "Whoever runs Vedette can give you a token with that role.",
+            )
+
+    def url(self, path: str, **params: Any) -> str:
+        """An address in the same namespace; parameters that are None or empty are left out, lists repeat."""
+        pairs: list[tuple[str, str]] = [("ns", self.namespace)] if self.namespace else []
+        for name, value in params.items():
+            for one in value if isinstance(value, list | tuple) else [value]:
+                if one is not None and one != "":
+                    pairs.append((name.rstrip("_"), str(one)))
+        return f"{path}?{urlencode(pairs)}" if pairs else path
+
+    def here(self, **changes: Any) -> str:
+        """This page's address with some parameters changed (None takes one away); paging starts again."""
+        kept: dict[str, Any] = {}
+        for name, value in self.query.multi_items():
+            if name not in {"ns", "after", "token"}:
+                kept.setdefault(name, []).append(value)
+        return self.url(self.request.url.path, **{**kept, **changes})
+
+    def render(self, template: str, code: int = 200, headers: Mapping[str, str] | None = None, **context: Any) -> Response:
+        """The page, with what the frame around it needs."""
+        return self.desk.templates.response(template, code, headers, v=self, **self._frame(), **context)
+
+    def _frame(self) -> dict[str, Any]:
+        settings = self.desk.settings
+        theme = self.request.cookies.get("vedette-theme", "")
+        return {
+            "namespaces": self.desk.objects.namespaces(),
+            "csrf": sessions.csrf_token(settings, self.session),
+            "settings": settings,
+            "ranges": timespan.RANGES,
+            "section": self.request.url.path.split("/")[1] or "alerts",
+            "theme": theme if theme in {"light", "dark"} else "",
+            "pages": self._pages() if self.namespace else [],
+        }
+
+    def _pages(self) -> list[tuple[str, str, str, int, str]]:
+        """The rail: (path, name, icon, number beside it, how the number looks)."""
+        new = self.store.count_alerts(AlertFilter(statuses=("new",)), "status").get("new", 0)
+        unfinished = sum(
+            incident.manifest.get("spec", {}).get("phase") != "Closed"
+            for incident in self.desk.objects.list("Incident", self.namespace)
+        )
+        broken = len(self.desk.problems())
+        return [
+            ("/alerts", "Alerts", "alerts", new, "accent"),
+            ("/incidents", "Incidents", "incidents", unfinished, ""),
+            ("/search", "Search", "search", 0, ""),
+            ("/rules", "Rules", "rules", broken, "bad"),
+            ("/sources", "Sources", "sources", 0, ""),
+            ("/dead-letters", "Dead letters", "dead", self.store.search_dead_letters(size=1)[1], ""),
+        ]
+
+    def redirect(self, path: str, **params: Any) -> Response:
+        """Go on to another page after a write."""
+        return RedirectResponse(self.url(path, **params), 303)
+
+    def done(self, text: str, back: str, undo: Mapping[str, Any] | None = None, **events: Any) -> Response:
+        """Answer a write: a toast (with Undo) for a page that stays, a redirect where there is no script."""
+        if not self.part:
+            return RedirectResponse(back, 303)
+        trigger = {"toast": {"text": text, "undo": undo}, **events}
+        return Response(status_code=204, headers={"hx-trigger": json.dumps(trigger)})

@@ -1,0 +1,75 @@
+"""Alerts of single events: who matched becomes what a responder reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vedette_engine.detect.explain import explain
+
+from vedette_backends.store.protocol import Alert
+from vedette_engine.alerting.bundle import BundledRule
+from vedette_engine.alerting.ids import alert_id
+from vedette_engine.alerting.summary import fields_of, render
+from vedette_engine.detect.naming import ECS
+from vedette_engine.detect.rule import Rule
+from vedette_engine.normalise.document import to_document
+from vedette_workers.pipeline.effects import Arrival
+
+DEFAULT_SEVERITY = "medium"
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    rule: BundledRule
+    sigma: Rule
+    resolve: Mapping[str, str]
+
+
+class Alerting:
+    """Knows the AlertRules in force and writes their alerts. Keys are `<AlertRule>/<index of the document>`."""
+
+    def __init__(self, namespace: str) -> None:
+        self._namespace = namespace
+        self._known: dict[str, _Known] = {}
+
+    def learn(self, rule: BundledRule, documents: Sequence[Rule]) -> None:
+        """A new or changed AlertRule with its compiled documents."""
+        for sigma in documents:
+            resolve = {name: ECS.field(sigma.logsource, name) for name in fields_of(rule.summary)}
+            self._known[sigma.key] = _Known(rule, sigma, resolve)
+
+    def forget(self, name: str) -> None:
+        """An AlertRule that is gone or about to be replaced."""
+        for key in [key for key, known in self._known.items() if known.rule.name == name]:
+            del self._known[key]
+
+    def alert(self, sigma: Rule, event: dict[str, Any], event_id: str, arrival: Arrival) -> Alert:
+        """The alert that `event` raises under the matched document."""
+        time = event["@timestamp"]
+        known = self._known[sigma.key]
+        rule = known.rule
+        title = rule.title or sigma.title
+        return Alert(
+            id=alert_id(self._namespace, rule.name, sigma.id, event_id),
+            time=time,
+            raised=arrival.now,
+            rule=rule.name,
+            severity=rule.severity or sigma.level or DEFAULT_SEVERITY,
+            title=title,
+            summary=render(rule.summary, event, known.resolve) if rule.summary else title,
+            body={
+                "detection": {
+                    "sigma_id": sigma.id,
+                    "tags": list(rule.tags or sigma.tags),
+                    "owner": rule.owner,
+                    "runbook": rule.runbook,
+                    "rule_hash": rule.hash,
+                    "rule_version": rule.version,
+                    "source": arrival.source,
+                    "explanation": explain(sigma, event).to_json(),
+                },
+                "events": [{"id": event_id, "time": time, "document": to_document(event)}],
+            },
+        )

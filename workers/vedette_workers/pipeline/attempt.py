@@ -1,0 +1,25 @@
+"""What the disposable child of `isolation` runs: the processor of the namespace, with its effects thrown away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vedette_backends.store.embedded import open_store
+from vedette_engine.wire import Record
+from vedette_workers.pipeline.counters import Counters
+from vedette_workers.pipeline.effects import Arrival, Effects
+from vedette_workers.pipeline.follow import BundleFollower
+from vedette_workers.pipeline.isolation import Try
+from vedette_workers.pipeline.processor import Processor
+
+
+def make_try(namespace: str, folder: Path) -> Try:
+    """Loads the bundle in force from the namespace's folder and gives the function that tries one event."""
+    store = open_store(folder, writer=False)
+    processor = Processor(namespace, Counters())
+    BundleFollower(store, processor.load, interval=0, clock=lambda: 1.0).poll()
+
+    def attempt(record: Record, arrival: Arrival) -> None:
+        processor.process(record, arrival, Effects())
+
+    return attempt

@@ -1,0 +1,160 @@
+"""The effects of a batch, in the order that makes a crash harmless: alerts → events → dead letters → ack.
+
+One batch commits in a thread of its own while the next is being processed. Whatever fails outside the program is
+tried again until it works: the batch stays unacked and nothing is lost; every step is idempotent by id.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from vedette_backends.broker.protocol import Consumer
+from vedette_backends.errors import BackendError
+from vedette_backends.store.protocol import DeadLetter, NewEvent, Outcome, Store
+from vedette_workers.pipeline.counters import Counters
+from vedette_workers.pipeline.effects import Effects
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 5.0
+
+
+@dataclass(slots=True)
+class Batch:
+    """Deliveries that were processed and what they want done."""
+
+    tags: list[int] = field(default_factory=list)
+    effects: Effects = field(default_factory=Effects)
+
+
+class Committer:
+    """Applies batches, one at a time. `submit` blocks while one is under way: that is the back-pressure."""
+
+    def __init__(self, store: Store, consumer: Consumer, counters: Counters, clock: Callable[[], int]) -> None:
+        self._store = store
+        self._consumer = consumer
+        self._counters = counters
+        self._clock = clock
+        self._queue: queue.Queue[Batch | None] = queue.Queue(maxsize=1)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="committer")
+        self.problem = ""
+        """Why batches are not being committed now; empty when they are."""
+        self._crash: BaseException | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def submit(self, batch: Batch) -> None:
+        """Hand over a batch. Raises what ended the thread, if something did."""
+        while True:
+            if self._crash is not None:
+                raise RuntimeError("the committer has ended") from self._crash
+            try:
+                self._queue.put(batch, timeout=0.5)
+            except queue.Full:
+                continue
+            return
+
+    @property
+    def idle(self) -> bool:
+        """Whether a batch that is handed over now would be taken at once."""
+        return self._queue.empty()
+
+    def finish(self) -> None:
+        """Commit what was handed over, then end. A batch that cannot be committed now stays unacked."""
+        self._stopping.set()
+        self.submit_end()
+        self._thread.join()
+
+    def submit_end(self) -> None:
+        """Tell the thread to end behind what it has."""
+        while self._thread.is_alive():
+            try:
+                self._queue.put(None, timeout=0.5)
+            except queue.Full:
+                continue
+            return
+
+    def _run(self) -> None:
+        try:
+            while (batch := self._queue.get()) is not None:
+                self._until_done(batch)
+        except BaseException as crash:
+            self._crash = crash
+            raise
+
+    def _until_done(self, batch: Batch) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                self._apply(batch)
+            except BackendError as error:
+                self.problem = f"{type(error).__name__}: {error}"
+                log.warning("batch of %d events waits: %s", len(batch.effects.events), self.problem)
+                if self._stopping.wait(pause):
+                    return
+                pause = min(pause * 2, LONGEST_PAUSE)
+            else:
+                self.problem = ""
+                return
+
+    def _apply(self, batch: Batch) -> None:
+        effects = batch.effects
+        created = self._store.create_alerts(effects.alerts) if effects.alerts else []
+        letters = list(effects.letters)
+        by_class: dict[str, list[NewEvent]] = defaultdict(list)
+        for retention, event in effects.events:
+            by_class[retention].append(event)
+        stored: list[NewEvent] = []
+        duplicates = 0
+        for retention, events in by_class.items():
+            for event, result in zip(events, self._store.create_events(retention, events), strict=True):
+                if result.outcome is Outcome.CREATED:
+                    stored.append(event)
+                elif result.outcome is Outcome.DUPLICATE:
+                    duplicates += 1
+                else:
+                    letters.append(self._refused(effects, event, result.outcome, result.reason))
+        if letters:
+            self._store.put_dead_letters(letters)
+        self._consumer.ack(batch.tags)
+        self._count(effects, stored, duplicates, letters)
+        for alert, outcome in zip(effects.alerts, created, strict=True):
+            if outcome.outcome is Outcome.CREATED:
+                self._counters.totals["alerts"] += 1
+                self._counters.rule_alerted(alert.rule)
+
+    def _refused(self, effects: Effects, event: NewEvent, outcome: Outcome, why: str) -> DeadLetter:
+        arrival, record = effects.originals[event.id]
+        if outcome is Outcome.COLLISION:
+            detail = why or "another event has the same key and other content"
+            return arrival.letter(record, "IdCollision", detail, distinct=event.hash)
+        return arrival.letter(record, "DocumentRejected", why)
+
+    def _count(
+        self, effects: Effects, stored: Sequence[NewEvent], duplicates: int, letters: Sequence[DeadLetter]
+    ) -> None:
+        now = self._clock()
+        totals = self._counters.totals
+        totals["events"] += len(effects.events)
+        totals["stored"] += len(stored)
+        totals["duplicates"] += duplicates
+        totals["dead_letters"] += len(letters)
+        by_source: dict[str, list[NewEvent]] = defaultdict(list)
+        for event in stored:
+            by_source[effects.originals[event.id][0].source].append(event)
+        for source, events in by_source.items():
+            last_event = max(event.time for event in events)
+            last_ingested = max(event.ingested for event in events)
+            self._counters.source(source).seen(len(events), last_event, last_ingested, now)
+        for letter in letters:
+            self._counters.source(letter.source).dead_letters += 1
+        totals["commits"] += 1

@@ -1,0 +1,61 @@
+"""What processing some events wants done; nothing here does it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from vedette_backends.store.protocol import Alert, DeadLetter, NewEvent
+from vedette_engine.alerting.ids import dead_letter_id
+from vedette_engine.wire import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """How a record came here. Times in ms since the epoch.
+
+    Attributes:
+        source: name of the LogSource.
+        ingested: when the gateway took it.
+        now: when this worker took it.
+        repeat: it may have been delivered before.
+    """
+
+    source: str
+    ingested: int
+    now: int
+    repeat: bool
+
+    def letter(self, record: Record, reason: str, detail: str, *, distinct: str = "") -> DeadLetter:
+        """A dead letter that can be replayed under the event's id; `distinct` tells letters of one event apart."""
+        return DeadLetter(
+            id=dead_letter_id(record.id, reason + distinct),
+            time=self.now,
+            source=self.source,
+            reason=reason,
+            detail=detail,
+            original=record.raw,
+            headers={
+                "id": record.id,
+                "key": record.key,
+                "position": str(record.position),
+                "keyed": str(int(record.keyed)),
+                "ingested": str(self.ingested),
+            },
+        )
+
+
+@dataclass(slots=True)
+class Effects:
+    """Events, alerts and dead letters to write.
+
+    Attributes:
+        events: (retention class, event) in the order of processing.
+        bytes: size of the messages that the events came in.
+        originals: event id → (arrival, record), for the dead letters of what the store refuses.
+    """
+
+    events: list[tuple[str, NewEvent]] = field(default_factory=list)
+    alerts: list[Alert] = field(default_factory=list)
+    letters: list[DeadLetter] = field(default_factory=list)
+    originals: dict[str, tuple[Arrival, Record]] = field(default_factory=dict)
+    bytes: int = 0

@@ -1,0 +1,160 @@
+"""What one event goes through, without any effect: normalise → enrich → match → encode.
+
+A processor follows the bundle of its namespace; `load` changes only what differs from what it has.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from vedette_backends.store.protocol import NewEvent
+from vedette_crds.problems import ProblemsError
+from vedette_engine.alerting.bundle import Bundle, BundledEnrichment
+from vedette_engine.alerting.ids import digest
+from vedette_engine.detect.engine import Engine
+from vedette_engine.detect.logsource import Logsource
+from vedette_engine.detect.routing import event_logsources
+from vedette_engine.detect.rule import Rule
+from vedette_engine.enrich.base import Enricher, compile_enrichments
+from vedette_engine.normalise.errors import Malformed
+from vedette_engine.normalise.normaliser import Normaliser
+from vedette_engine.normalise.source import SourceConfig
+from vedette_engine.wire import Record
+from vedette_workers.pipeline.alerts import Alerting
+from vedette_workers.pipeline.counters import Counters
+from vedette_workers.pipeline.effects import Arrival, Effects
+
+log = logging.getLogger(__name__)
+
+Tables = Callable[[str], bytes]
+Event = dict[str, Any]
+
+
+@dataclass(slots=True)
+class _Source:
+    config: SourceConfig
+    normaliser: Normaliser
+    claimed: Logsource | None
+
+
+class Processor:
+    """Bundle in, effects out. Not thread-safe: one thread calls it."""
+
+    def __init__(self, namespace: str, counters: Counters) -> None:
+        self.namespace = namespace
+        self.counters = counters
+        self.sources: dict[str, _Source] = {}
+        self._engine = Engine()
+        self._rules: dict[str, tuple[str, list[str]]] = {}
+        self._alerting = Alerting(namespace)
+        self._enrichments: tuple[BundledEnrichment, ...] | None = None
+        self._enricher: Enricher | None = None
+
+    # following the bundle -------------------------------------------------------------------------------------------
+    def load(self, bundle: Bundle, tables: Tables) -> None:
+        """Take over what `bundle` says. Raises before anything changed, so that the old bundle stays in force."""
+        sources = {name: self._source(name, raw) for name, raw in bundle.sources.items()}
+        enricher = self._enricher
+        enrichments = tuple(bundle.enrichments)
+        if enrichments != self._enrichments:
+            enricher = compile_enrichments(
+                [(item.name, item.spec) for item in enrichments],
+                {name: tables(blob) for item in enrichments for name, blob in item.tables.items()},
+            )
+            if enricher.problems:
+                raise ProblemsError(enricher.problems)
+        fresh = {
+            item.name: [Rule.from_json(document) for document in item.sigma]
+            for item in bundle.rules
+            if self._rules.get(item.name, ("",))[0] != item.hash
+        }
+        self.sources, self._enricher, self._enrichments = sources, enricher, enrichments
+        self._swap_rules(bundle, fresh)
+
+    def _source(self, name: str, raw: Mapping[str, Any]) -> _Source:
+        config = SourceConfig.from_json(raw)
+        have = self.sources.get(name)
+        if have is not None and have.config == config:
+            return have
+        return _Source(config, Normaliser(config), _claim(config))
+
+    def _swap_rules(self, bundle: Bundle, fresh: Mapping[str, Sequence[Rule]]) -> None:
+        names = {item.name for item in bundle.rules}
+        for name in [name for name in self._rules if name in fresh or name not in names]:
+            for key in self._rules.pop(name)[1]:
+                self._engine.remove(key)
+            self._alerting.forget(name)
+        for item in bundle.rules:
+            if item.name in fresh:
+                keys = [f"{item.name}/{index}" for index in range(len(fresh[item.name]))]
+                rules = [replace(rule, key=key) for rule, key in zip(fresh[item.name], keys, strict=True)]
+                for rule in rules:
+                    self._engine.add(rule)
+                self._rules[item.name] = (item.hash, keys)
+                self._alerting.learn(item, rules)
+        if fresh:
+            self._engine.merge()
+
+    # events ---------------------------------------------------------------------------------------------------------
+    def process(self, record: Record, arrival: Arrival, effects: Effects) -> None:
+        """Add what `record` causes to `effects`. A record's own faults become dead letters, never exceptions."""
+        try:
+            for one in self._split(arrival.source, record):
+                self._process(one, arrival, effects)
+        except Malformed as fault:
+            effects.letters.append(arrival.letter(record, fault.reason, fault.detail))
+        except Exception as fault:
+            log.exception("event %s of source %s could not be processed", record.id, arrival.source)
+            detail = f"{type(fault).__name__} while processing; the worker's log has more"
+            effects.letters.append(arrival.letter(record, "ProcessingError", detail))
+
+    def _split(self, source: str, record: Record) -> Sequence[Record]:
+        """A record that holds several events (CloudTrail's `Records`) as one record each."""
+        known = self.sources.get(source)
+        if known is None:
+            raise Malformed("UnknownSource", f"no LogSource {source} is in force in this namespace")
+        if not known.normaliser.splits:
+            return [record]
+        try:
+            parts = known.normaliser.split(orjson.loads(record.raw))
+        except orjson.JSONDecodeError:
+            return [record]  # the normaliser says what is wrong with it
+        if len(parts) == 1:
+            return [record]
+        return [
+            record._replace(id=digest("part", record.id, str(number)), raw=orjson.dumps(part))
+            for number, part in enumerate(parts)
+        ]
+
+    def _process(self, record: Record, arrival: Arrival, effects: Effects) -> None:
+        source, ingested = arrival.source, arrival.ingested
+        known = self.sources[source]
+        raw = record.raw
+        event = known.normaliser.normalise(raw, None, ingested)
+        if self._enricher is not None:
+            self._enricher.apply(event, source)
+        config = known.config
+        logsources = event_logsources(event, known.claimed, security_4688=config.security_4688)
+        matched = self._engine.match(event, None, logsources)
+        time = event["@timestamp"]
+        for rule in matched:
+            effects.alerts.append(self._alerting.alert(rule, event, record.id, arrival))
+            self.counters.rule_matched(rule.key.rpartition("/")[0], arrival.now)
+        document = known.normaliser.document(event, len(raw))
+        content = blake2b(raw, digest_size=16).hexdigest()
+        effects.events.append(
+            (config.retention, NewEvent(record.id, ingested, time, content, document, arrival.repeat or record.keyed))
+        )
+        effects.originals[record.id] = (arrival, record)
+
+
+def _claim(config: SourceConfig) -> Logsource | None:
+    """What the source says its events are; None when it says nothing, so that all rules are tried."""
+    claim = Logsource(config.product or None, config.category or None, config.service or None)
+    return claim if any(claim) else None
