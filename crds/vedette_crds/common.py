@@ -14,7 +14,8 @@ DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DNS_NAME = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"
 FIELD = r"^[^\x00-\x20\x7f]+$"
 FILE_KEY = r"^[-._a-zA-Z0-9]+$"
-RELATIVE_PATH = r"^[^/\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"
+_SEGMENT = r"(\.{0,2}[^/.\x00-\x1f\x7f]|\.{3})[^/\x00-\x1f\x7f]*"
+RELATIVE_PATH = rf"^{_SEGMENT}(/{_SEGMENT})*$"
 DATASET = r"^[a-z0-9_]+([.-][a-z0-9_]+)*$"
 WORD = r"^[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$"
 ZONE = r"^(Z|UTC|[+-][0-9]{2}:[0-9]{2}|[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2})$"
@@ -30,7 +31,7 @@ MEANING = {
     DNS_NAME: ("lower-case letters, digits, dashes and dots, with a letter or digit at both ends", "web-auth.v1"),
     FIELD: ("a field name without blanks", "source.ip"),
     FILE_KEY: ("letters, digits, dots, dashes and underscores", "owners.csv"),
-    RELATIVE_PATH: ("a path that does not begin with a slash", "geo/city.mmdb"),
+    RELATIVE_PATH: ("a path below, without . and ..", "geo/city.mmdb"),
     DATASET: ("lower-case words with dots between them", "system.auth"),
     WORD: ("letters, digits, dots, dashes and underscores, with a letter or digit at both ends", "linux.auth"),
     ZONE: ("a time zone", "Europe/Berlin, UTC or +02:00"),
@@ -65,8 +66,9 @@ Duration = Annotated[
     Field(json_schema_extra={"format": "duration"}),
 ]
 
-#: How many; exact in every reader of JSON.
-Count = Annotated[int, Field(ge=0, le=2**53)]
+#: The largest integer that every reader of JSON keeps exactly.
+MAX_COUNT = 2**53
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 
 Severity = Literal["informational", "low", "medium", "high", "critical"]
 

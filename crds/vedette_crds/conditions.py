@@ -15,29 +15,33 @@ from vedette_crds.common import Count, Timestamp
 from vedette_crds.model import Model, Opt
 
 ACCEPTED = "Accepted"
-"""The object is valid and compiled."""
 TESTED = "Tested"
-"""The object's own tests pass."""
 LOADED = "Loaded"
-"""All live workers run this version."""
 READY = "Ready"
-"""The object does its work; never depends on traffic."""
 TOPOLOGY_READY = "TopologyReady"
-"""The source's queues exist."""
 TEMPLATE_READY = "TemplateReady"
-"""The store is prepared for the source's events."""
 AVAILABLE = "Available"
-"""Workers consume the source."""
 RECEIVING = "Receiving"
-"""Events arrive; informs only."""
 DATA_AVAILABLE = "DataAvailable"
-"""A source gives the rule events to look at; informs only."""
 BACKTESTED = "Backtested"
-"""The rule was tried on stored events; informs only."""
 PROVEN = "Proven"
-"""A probe went the rule's whole way; informs only."""
 SLA = "SLA"
-"""The incident's times are kept; informs only."""
+
+TYPES: dict[str, str] = {
+    ACCEPTED: "the object is valid and compiled",
+    TESTED: "the object's own tests pass",
+    LOADED: "all live workers run this version",
+    READY: "the object does its work; never depends on traffic",
+    TOPOLOGY_READY: "the source's queues exist",
+    TEMPLATE_READY: "the store is prepared for the source's events",
+    AVAILABLE: "workers consume the source",
+    RECEIVING: "events arrive; informs only",
+    DATA_AVAILABLE: "a source gives the rule events to look at; informs only",
+    BACKTESTED: "the rule was tried on stored events; informs only",
+    PROVEN: "a probe went the rule's whole way; informs only",
+    SLA: "the incident's times are kept; informs only",
+}
+"""Every type with its meaning."""
 
 REASONS: dict[str, str] = {
     # Accepted
@@ -79,7 +83,7 @@ REASONS: dict[str, str] = {
     "InTime": "acknowledged and contained in time",
     "Late": "a time limit has passed",
 }
-"""Every reason with its meaning; the reference page prints this table."""
+"""Every reason with its meaning."""
 
 Status = Literal["True", "False", "Unknown"]
 

@@ -110,7 +110,7 @@ def _read_part(text: str, line: int) -> Iterator[Tree]:
     except _TooMuchError as error:
         yield _broken(error.problem, line)
     except yaml.MarkedYAMLError as error:
-        yield _broken(_syntax_problem(error, line), line)
+        yield _broken(_syntax_problem(error, text, line), line)
     except yaml.reader.ReaderError as error:
         yield _broken(_character_problem(error, text, line), line)
     except RecursionError:  # pragma: no cover - only the pure Python parser recurses before the composer counts
@@ -248,11 +248,12 @@ class _Builder:
         self.problems.append(Problem(message, path=paths.write(path), line=line, hint=hint))
 
 
-def _syntax_problem(error: yaml.MarkedYAMLError, line: int) -> Problem:
+def _syntax_problem(error: yaml.MarkedYAMLError, text: str, line: int) -> Problem:
     mark = error.problem_mark or error.context_mark
     message = " ".join(part for part in (error.context, error.problem) if part)
+    wrong = next(iter(text.splitlines()[mark.line :]), "") if mark else ""
     hint = ""
-    if "\\t" in message or "tab" in message:
+    if "\t" in wrong[: len(wrong) - len(wrong.lstrip())] or "tab character" in message:
         hint = "YAML is indented with blanks, not with tabs"
     elif "mapping values are not allowed" in message:
         hint = "quote a value that has a colon followed by a blank"

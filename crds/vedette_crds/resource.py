@@ -74,6 +74,23 @@ class ObjectMeta(Model):
     )
 
 
+class Tally(Model):
+    """How the object's own tests went."""
+
+    passed: Count = Field(0, description="Tests that pass.")
+    failed: Count = Field(0, description="Tests that fail.")
+    not_run: Count = Field(0, description="Tests that wait for what this version or this place cannot do.")
+
+
+class StatusProblem(Model):
+    """One mistake in the object."""
+
+    path: Annotated[str, StringConstraints(max_length=1024)] = Field("", description="Where in the object.")
+    line: Opt[Count] = Field(None, description="Line of the file that it was read from, where there is one.")
+    message: Annotated[str, StringConstraints(max_length=2048)] = Field(description="What is wrong.")
+    hint: Annotated[str, StringConstraints(max_length=2048)] = Field("", description="What to do about it.")
+
+
 class ResourceStatus(Model):
     """What the operator observed; users do not write it."""
 
@@ -83,6 +100,10 @@ class ResourceStatus(Model):
         description="What holds for the object and why.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
+    problems: Annotated[list[StatusProblem], Field(max_length=200)] = Field(
+        default_factory=list, description="What is wrong with the newest version."
+    )
+    tests: Opt[Tally] = Field(None, description="How the object's own tests went.")
 
 
 class Resource(Checked):

@@ -76,8 +76,9 @@ def _convert(raw: Mapping[str, Any], definitions: Mapping[str, Any], path: str, 
             name: _field(child, definitions, f"{path}.{name}", rules=rules and name not in _MANY)
             for name, child in node["properties"].items()
         }
-    elif values := node.get("additionalProperties"):
-        made |= {PRESERVE: True} if values is True else {"additionalProperties": convert(values, f"{path}{{}}")}
+    elif node.get("type") == "object":
+        values = _values(node)
+        made |= {"additionalProperties": convert(values, f"{path}{{}}")} if values else {PRESERVE: True}
     if "items" in node:
         made["items"] = convert(node["items"], f"{path}[]")
         made["items"].pop("description", None)
@@ -86,6 +87,13 @@ def _convert(raw: Mapping[str, Any], definitions: Mapping[str, Any], path: str, 
         made[PRESERVE] = True
     _refuse_unbounded(made, path)
     return {key: made[key] for key in _ORDER if key in made}
+
+
+def _values(node: Schema) -> Schema:
+    """The schema of a map's values; {} for any JSON. Rules for its keys cannot be said in a structural schema."""
+    by_pattern = node.get("patternProperties", {})
+    values = next(iter(by_pattern.values())) if by_pattern else node["additionalProperties"]
+    return {} if values is True else dict(values)
 
 
 def _resolve(raw: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:

@@ -45,6 +45,7 @@ spec:
   input: {http: {tokenSecretRef: {name: token, key: token}}}
   format: json
   dataset: test.load
+  logsource: {category: test}
   limits: {eventsPerSecond: 1000000, burst: 1000000}
   retention: {search: 7d}
 ---
@@ -55,7 +56,7 @@ spec:
   severity: low
   sigma: |
     title: A marked event
-    logsource: {}
+    logsource: {category: test}
     detection: {sel: {event.action: marked}, condition: sel}
 """
 

@@ -34,7 +34,7 @@ export function startQuery() {
     if (typed.length < 2) return hide();
     const number = ++asked;
     const query = new URLSearchParams({ ns: document.body.dataset.ns, typed });
-    const response = await fetch(`/search/fields?${query}`).catch(() => null);
+    const response = await fetch(`/search/complete?${query}`).catch(() => null);
     if (!response?.ok || number !== asked) return undefined;
     const found = (await response.json()).filter((text) => text !== typed);
     if (!found.length || document.activeElement !== input) return hide();

@@ -46,8 +46,9 @@ def histogram(ask: Ask, time: TimeRange, now: int) -> Chart:
         interval = timespan.step(max(end - time.start, 1))
         points = ask(time, interval)
         # Clocks of senders run ahead: bars beyond now belong to the picture.
-        last = points[-1][0] + interval if points else end
-        return Chart(time.start, end if time.end is not None else max(end, min(last, end + timespan.DAY)), interval, points)
+        if time.end is None and points:
+            end = max(end, min(points[-1][0] + interval, end + timespan.DAY))
+        return Chart(time.start, end, interval, points)
     interval, points = timespan.COARSE, ask(time, timespan.COARSE)
     for _ in range(_LOOKS):
         if not points:

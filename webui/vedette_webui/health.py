@@ -42,8 +42,9 @@ def rule_state(rule: Object) -> State:
     for name, tone, word in checks:
         condition = held.get(name)
         if condition is not None and condition.get("status") == "False":
-            reason = "not yet supported" if condition.get("reason") == "NotYetSupported" else word
-            return State("idle" if reason != word else tone, reason, str(condition.get("message") or condition.get("reason") or ""))
+            why = str(condition.get("message") or condition.get("reason") or "")
+            later = condition.get("reason") == "NotYetSupported"
+            return State("idle", "not yet supported", why) if later else State(tone, word, why)
     ready = held.get("Ready")
     if ready is not None and ready.get("status") == "True":
         return State("good", "live")
@@ -54,7 +55,8 @@ def source_state(source: Object, figures: Mapping[str, Any], now: int) -> State:
     """Whether a source is accepted, and whether something comes."""
     for condition in conditions(source):
         if condition.get("type") in {"Accepted", "Ready"} and condition.get("status") == "False":
-            return State("bad", "rejected" if condition["type"] == "Accepted" else "not ready", str(condition.get("message", "")))
+            word = "rejected" if condition["type"] == "Accepted" else "not ready"
+            return State("bad", word, str(condition.get("message", "")))
     last = figures.get("last_ingested")
     if not isinstance(last, int):
         return State("idle", "silent", "Nothing has come from this source yet")
@@ -64,9 +66,9 @@ def source_state(source: Object, figures: Mapping[str, Any], now: int) -> State:
 
 
 def totals(beats: Iterable[Heartbeat], part: str, now: int) -> dict[str, dict[str, Any]]:
-    """Figures per name (`part` is `rules` or `sources`) over all workers: counters add up, times and lags take the largest.
+    """Figures per name (`part` is `rules` or `sources`) over all workers.
 
-    Rates count only for workers that live.
+    Counters add up, times and lags take the largest; rates count only for workers that live.
     """
     result: dict[str, dict[str, Any]] = {}
     for beat in beats:

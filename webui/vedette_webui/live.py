@@ -48,7 +48,7 @@ class Watch:
         return self._waiting == 0
 
     async def news(self, seen: Any, patience: float, differs: Callable[[Any, Any], bool] = operator.ne) -> Any:
-        """The value as soon as it `differs` from `seen`; `seen` after `patience` seconds. Raises what looking raised."""
+        """The value once it `differs` from `seen`, or `seen` after `patience` seconds; raises what looking raised."""
         async with self._changed:
             self._waiting += 1
             try:
@@ -108,7 +108,9 @@ class Live:
             self._watches[name] = Watch(look)
         return self._watches[name]
 
-    async def stream(self, namespace: str, store: Store, after: int | None, extra: Watch | None, seen: Any) -> AsyncIterator[bytes]:
+    async def stream(
+        self, namespace: str, store: Store, after: int | None, extra: Watch | None, seen: Any
+    ) -> AsyncIterator[bytes]:
         """Server-sent events of one page.
 
         `alerts`: alerts were created or changed; its id is the store's change number, its data their ids.
@@ -116,8 +118,11 @@ class Live:
         `ping`: nothing happened.
 
         Args:
+            namespace: whose alerts.
+            store: of that namespace.
             after: change number that the page has seen; None starts now.
-            extra: what else to wait for, and `seen`, its state that the page has.
+            extra: what else to wait for.
+            seen: state of `extra` that the page has.
         """
         self.streams += 1
         try:
@@ -129,7 +134,9 @@ class Live:
         finally:
             self.streams -= 1
 
-    async def _events(self, namespace: str, store: Store, after: int | None, extra: Watch | None, seen: Any) -> AsyncIterator[bytes]:
+    async def _events(
+        self, namespace: str, store: Store, after: int | None, extra: Watch | None, seen: Any
+    ) -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
         end = loop.time() + STREAM
         latest = await run_in_threadpool(store.latest_change)

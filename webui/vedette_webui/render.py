@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,18 +66,16 @@ class Templates:
             "decoded": lambda raw: raw.decode("utf-8", "backslashreplace"),
         }
 
-    def response(
-        self, template: str, code: int = 200, headers: Mapping[str, str] | None = None, **context: Any
-    ) -> HTMLResponse:
+    def response(self, template: str, code: int = 200, **context: Any) -> HTMLResponse:
         """A rendered page."""
         text = self.environment.get_template(template).render(**context)
-        return HTMLResponse(text.encode("utf-8", "replace"), code, dict(headers or {}))
+        return HTMLResponse(text.encode("utf-8", "replace"), code)
 
 
 def when(time: Any, form: str = "time") -> Markup:
     """A moment: UTC in the page, made local (`time`, `full` or `age`) by the script, with UTC and age on hover."""
     if isinstance(time, bool) or not isinstance(time, int | float):
-        return Markup('<span class="none">–</span>')
+        return Markup('<span class="none">&ndash;</span>')
     time = int(time)
     return Markup('<time datetime="{}" data-form="{}" title="{} UTC">{}</time>').format(
         timespan.iso(time), form, timespan.short(time), timespan.short(time)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 ROLES = ("viewer", "responder", "engineer")
-"""From least to most: a viewer reads, a responder works on alerts and incidents, an engineer also handles dead letters."""
+"""From least to most: a viewer reads, a responder works on alerts and incidents, an engineer also on dead letters."""
 
 
 class Account(NamedTuple):

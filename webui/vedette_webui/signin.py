@@ -30,9 +30,10 @@ class Gate:
 
         A link from another site brings no strict cookie: the page reloads itself once, and then comes from this site.
         """
-        if request.headers.get("sec-fetch-site") == "cross-site" and request.headers.get("sec-fetch-mode") == "navigate":
+        headers = request.headers
+        if headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") == "navigate":
             return HTMLResponse('<!doctype html><title>Vedette</title><meta http-equiv="refresh" content="0">')
-        if request.headers.get("hx-request") == "true":
+        if headers.get("hx-request") == "true":
             return Response(status_code=401, headers={"hx-redirect": "/signin"})
         here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return self._page(here if here != "/" else "/alerts", "", 401)

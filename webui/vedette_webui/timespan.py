@@ -53,7 +53,7 @@ def parse(params: Mapping[str, str], default: str, now: int) -> Span:
     start, end = moment(params.get("from", "")), moment(params.get("to", ""))
     if start is not None or end is not None:
         shown = {key: params[key] for key in ("from", "to") if params.get(key)}
-        label = f"{short(start)} – {short(end)}"
+        label = f"{short(start)} to {short(end)}"
         return Span("custom", label, TimeRange(start, end), shown)
     name = params.get("range", "")
     chosen = name if name in RANGES else default

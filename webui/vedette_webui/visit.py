@@ -54,9 +54,9 @@ class Objects:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self._version = -1
-        self._lists: dict[str, list[Object]] = {}
+        self._lists: dict[str, Sequence[Object]] = {}
 
-    def list(self, kind: str, namespace: str | None = None) -> list[Object]:
+    def of(self, kind: str, namespace: str | None = None) -> list[Object]:
         """Objects of a kind by namespace and name."""
         version = self.cluster.version()
         if version != self._version:
@@ -69,7 +69,7 @@ class Objects:
 
     def namespaces(self) -> list[str]:
         """Namespaces that hold something of ours."""
-        return sorted({each.key.namespace for kind in KINDS for each in self.list(kind)})
+        return sorted({each.key.namespace for kind in KINDS for each in self.of(kind)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,8 @@ class Visit:
     def store(self) -> Store:
         """The namespace's store."""
         if not self.namespace:
-            raise PageError(404, "There is no namespace yet", "Put manifests into the folder that `vedette up` watches.")
+            hint = "Put manifests into the folder that `vedette up` watches."
+            raise PageError(404, "There is no namespace yet", hint)
         if self._store is None:
             self._store = self.desk.stores(self.namespace)
         return self._store
@@ -150,9 +151,8 @@ class Visit:
         """An address in the same namespace; parameters that are None or empty are left out, lists repeat."""
         pairs: list[tuple[str, str]] = [("ns", self.namespace)] if self.namespace else []
         for name, value in params.items():
-            for one in value if isinstance(value, list | tuple) else [value]:
-                if one is not None and one != "":
-                    pairs.append((name.rstrip("_"), str(one)))
+            several = value if isinstance(value, list | tuple) else [value]
+            pairs += [(name.rstrip("_"), str(one)) for one in several if one is not None and one != ""]
         return f"{path}?{urlencode(pairs)}" if pairs else path
 
     def here(self, **changes: Any) -> str:
@@ -163,9 +163,9 @@ class Visit:
                 kept.setdefault(name, []).append(value)
         return self.url(self.request.url.path, **{**kept, **changes})
 
-    def render(self, template: str, code: int = 200, headers: Mapping[str, str] | None = None, **context: Any) -> Response:
+    def render(self, template: str, **context: Any) -> Response:
         """The page, with what the frame around it needs."""
-        return self.desk.templates.response(template, code, headers, v=self, **self._frame(), **context)
+        return self.desk.templates.response(template, v=self, **self._frame(), **context)
 
     def _frame(self) -> dict[str, Any]:
         settings = self.desk.settings
@@ -185,7 +185,7 @@ class Visit:
         new = self.store.count_alerts(AlertFilter(statuses=("new",)), "status").get("new", 0)
         unfinished = sum(
             incident.manifest.get("spec", {}).get("phase") != "Closed"
-            for incident in self.desk.objects.list("Incident", self.namespace)
+            for incident in self.desk.objects.of("Incident", self.namespace)
         )
         broken = len(self.desk.problems())
         return [

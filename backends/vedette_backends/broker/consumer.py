@@ -7,7 +7,6 @@ import heapq
 import itertools
 import json
 import os
-import sqlite3
 import threading
 import time
 from collections import Counter
@@ -16,15 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vedette_backends.broker import schema
-from vedette_backends.broker.database import Changes, connect, transaction, translated
+from vedette_backends.broker.database import Changes, Connection, connect, transaction, translated
 from vedette_backends.broker.liveness import Lease, is_held
 from vedette_backends.broker.names import DEAD_SUFFIX, encode_headers, with_reason
 from vedette_backends.broker.protocol import Delivery
 from vedette_backends.errors import FullError, NotFoundError, UnavailableError
 
 # How soon a commit of another process is noticed: quickly while messages flow, cheaply when none came for a while.
-_BUSY_POLL_SECONDS = 0.003
-_IDLE_POLL_SECONDS = 0.015
+_BUSY_POLL_SECONDS = 0.005
+_IDLE_POLL_SECONDS = 0.02
 _BUSY_FOR_SECONDS = 1.0
 _REAP_SECONDS = 0.1
 
@@ -137,7 +136,7 @@ class EmbeddedConsumer:
                 remove(connection, [(message.id, message.size)])
             self._forget([tag])
 
-    def _bury(self, connection: sqlite3.Connection, message: _Candidate, reason: str) -> None:
+    def _bury(self, connection: Connection, message: _Candidate, reason: str) -> None:
         row = connection.execute("SELECT headers FROM message WHERE id = ?", (message.id,)).fetchone()
         if row is None:  # its queue was deleted meanwhile
             return
@@ -277,7 +276,7 @@ class EmbeddedConsumer:
         self._freed = 1  # there may be more: look again at the next idle moment
 
 
-def _require(connection: sqlite3.Connection, queue: str) -> None:
+def _require(connection: Connection, queue: str) -> None:
     if connection.execute("SELECT 1 FROM queue WHERE name = ?", (queue,)).fetchone() is None:
         raise NotFoundError(f"queue {queue} is not declared")
 
@@ -287,7 +286,7 @@ def lease_path(folder: Path, consumer: int) -> Path:
     return folder / schema.CONSUMER_FOLDER / str(consumer)
 
 
-def reap(connection: sqlite3.Connection, folder: Path, *, but: int | None = None) -> bool:
+def reap(connection: Connection, folder: Path, *, but: int | None = None) -> bool:
     """Release what dead consumers held; says whether there were any."""
     known = [row[0] for row in connection.execute("SELECT id FROM consumer")]
     dead = [number for number in known if number != but and not is_held(lease_path(folder, number))]
@@ -301,14 +300,14 @@ def reap(connection: sqlite3.Connection, folder: Path, *, but: int | None = None
     return True
 
 
-def unregister(connection: sqlite3.Connection, consumer: int) -> None:
+def unregister(connection: Connection, consumer: int) -> None:
     """Forget a consumer inside a transaction; what it held is ready again."""
     connection.execute("UPDATE lease SET consumer = NULL WHERE consumer = ?", (consumer,))
     connection.execute("DELETE FROM subscription WHERE consumer = ?", (consumer,))
     connection.execute("DELETE FROM consumer WHERE id = ?", (consumer,))
 
 
-def remove(connection: sqlite3.Connection, messages: Iterable[tuple[int, int]]) -> None:
+def remove(connection: Connection, messages: Iterable[tuple[int, int]]) -> None:
     """Delete messages, given as (key, size), inside a transaction and keep the queues' totals right."""
     counts: Counter[int] = Counter()
     sizes: Counter[int] = Counter()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from vedette_backends.broker.liveness import Turnstile
 from vedette_backends.errors import BackendError, RefusedError, UnavailableError
 
 BUSY_SECONDS = 10.0
+_TURN_SECONDS = 0.0005
 
 # What waiting does not mend: the file is damaged, is no database, may not be written, or holds other tables.
 _LASTING = frozenset(
@@ -47,7 +50,18 @@ def translated(path: Path) -> Iterator[None]:
         raise translate(error, path) from error
 
 
-def connect(path: Path, *, durable: bool, cache_bytes: int) -> sqlite3.Connection:
+class Connection(sqlite3.Connection):
+    """A connection whose writers queue up. SQLite alone lets a busy writer in again and again before one that sleeps."""
+
+    turnstile: Turnstile
+
+    def close(self) -> None:
+        """Release the file."""
+        super().close()
+        self.turnstile.close()
+
+
+def connect(path: Path, *, durable: bool, cache_bytes: int) -> Connection:
     """A connection that any one thread at a time may use.
 
     Args:
@@ -55,7 +69,15 @@ def connect(path: Path, *, durable: bool, cache_bytes: int) -> sqlite3.Connectio
         durable: whether a commit survives power loss. Every commit survives the death of the process.
         cache_bytes: most memory for pages.
     """
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    turnstile = Turnstile(path.with_name(path.name + "-turn"))
+    try:
+        connection = sqlite3.connect(
+            path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, factory=Connection
+        )
+    except sqlite3.Error:
+        turnstile.close()
+        raise
+    connection.turnstile = turnstile
     try:
         connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         connection.execute(f"PRAGMA cache_size = -{cache_bytes // 1024}")
@@ -67,9 +89,9 @@ def connect(path: Path, *, durable: bool, cache_bytes: int) -> sqlite3.Connectio
 
 
 @contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+def transaction(connection: Connection) -> Iterator[Connection]:
     """A write transaction: all of it or, when anything is raised, nothing."""
-    connection.execute("BEGIN IMMEDIATE")
+    _begin(connection)
     try:
         yield connection
         connection.execute("COMMIT")
@@ -78,6 +100,26 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+    finally:
+        connection.turnstile.leave()
+
+
+def _begin(connection: Connection) -> None:
+    deadline = time.monotonic() + BUSY_SECONDS
+    import fcntl;fcntl.flock(connection.turnstile._handle, fcntl.LOCK_EX)
+    try:
+        # Only the one writer who is inside is waited for, so asking often is cheap.
+        connection.execute("PRAGMA busy_timeout = 2")
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+            else:
+                return
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
 
 
 def create_file(path: Path) -> None:
@@ -109,7 +151,7 @@ def boot_id() -> str:
 class Changes:
     """Notices commits of other connections, of any process, for some microseconds per look."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._seen: int | None = None
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from vedette_backends.broker import schema
 from vedette_backends.broker.consumer import EmbeddedConsumer, reap
-from vedette_backends.broker.database import connect, is_full, transaction, translated
+from vedette_backends.broker.database import Connection, connect, is_full, transaction, translated
 from vedette_backends.broker.names import DEAD_SUFFIX, check_message, check_queue, encode_headers
 from vedette_backends.broker.protocol import Message, QueueStats
 from vedette_backends.errors import FullError, NotFoundError, RefusedError, UnavailableError
@@ -45,11 +45,11 @@ class EmbeddedBroker:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._closed = False
-        self._open: sqlite3.Connection | None = None
+        self._open: Connection | None = None
         self._consumers: weakref.WeakSet[EmbeddedConsumer] = weakref.WeakSet()
 
     @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
+    def _connection(self) -> Iterator[Connection]:
         if os.getpid() != self._pid:
             raise UnavailableError(f"{self._path}: a broker does not outlive a fork; open it in the new process")
         with self._lock, translated(self._path):
@@ -166,7 +166,7 @@ class EmbeddedBroker:
                 self._open = None
 
 
-def _append(connection: sqlite3.Connection, queue: str, messages: Sequence[Message]) -> None:
+def _append(connection: Connection, queue: str, messages: Sequence[Message]) -> None:
     row = connection.execute("SELECT id, sequence, bytes, max_bytes FROM queue WHERE name = ?", (queue,)).fetchone()
     if row is None:
         raise NotFoundError(f"queue {queue} is not declared")

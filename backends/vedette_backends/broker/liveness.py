@@ -1,4 +1,4 @@
-"""Who is alive: a file lock that the kernel drops with the process, however it ends."""
+"""Who is alive, and whose turn it is: file locks that the kernel drops with the process, however it ends."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Lease:
         except OSError:
             os.close(self._handle)
             raise
-        _leases.add(self)
+        _shared.add(self)
 
     @property
     def closed(self) -> bool:
@@ -35,21 +35,50 @@ class Lease:
             return
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
-        self._drop()
+        self.forget()
 
-    def _drop(self) -> None:
+    def forget(self) -> None:
+        """Give it up and leave its file."""
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
 
 
-_leases: weakref.WeakSet[Lease] = weakref.WeakSet()
+class Turnstile:
+    """Where writers stand before they ask for the database: one at a time, and who just left stands behind."""
+
+    def __init__(self, path: Path) -> None:
+        self._handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        _shared.add(self)
+
+    def enter(self) -> bool:
+        """Whether this one is first now."""
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def leave(self) -> None:
+        """Let the next one in."""
+        fcntl.flock(self._handle, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Release the file; harmless when repeated."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+    forget = close
+
+
+_shared: weakref.WeakSet[Lease | Turnstile] = weakref.WeakSet()
 
 
 def _forget_in_child() -> None:
-    # flock belongs to the open file, which a fork shares: a child would keep its dead parent's lease alive.
-    for lease in tuple(_leases):
-        lease._drop()  # noqa: SLF001 - the same module's own class
+    # flock belongs to the open file, which a fork shares: a child would go on holding what its dead parent held.
+    for lock in tuple(_shared):
+        lock.forget()
 
 
 os.register_at_fork(after_in_child=_forget_in_child)

@@ -6,10 +6,9 @@ index. Bodies are written once and deleted once: what changes with a delivery is
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
-from vedette_backends.broker.database import boot_id, connect, create_file, transaction
+from vedette_backends.broker.database import Connection, boot_id, connect, create_file, transaction
 from vedette_backends.broker.liveness import exclusive
 from vedette_backends.errors import RefusedError
 
@@ -85,7 +84,7 @@ def prepare(folder: Path) -> None:
             connection.close()
 
 
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+def _migrate(connection: Connection, path: Path) -> None:
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > VERSION:
         raise RefusedError(f"{path} was made by a newer Vedette (format {version}, this one knows {VERSION})")
@@ -101,7 +100,7 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
         connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
-def _mark_suspects(connection: sqlite3.Connection) -> None:
+def _mark_suspects(connection: Connection) -> None:
     """After a power loss: acks and delivery counts of the last moments may be gone, so nothing counts as untouched."""
     now = boot_id()
     known = connection.execute("SELECT id FROM boot").fetchone()

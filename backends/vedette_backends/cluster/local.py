@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
+import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vedette_backends.broker.database import Changes, connect, transaction, translated
+from vedette_backends.broker.database import Changes, Connection, connect, transaction, translated
 from vedette_backends.cluster import objects, problems, schema
 from vedette_backends.cluster.protocol import Event, Key, Object
 from vedette_backends.errors import ConflictError, UnavailableError
@@ -23,7 +23,7 @@ _EVENTS_AT_ONCE = 500
 class LocalCluster:
     """Objects of all namespaces in one database file, which only its owner may read: Secrets are in it.
 
-    Threads may share it; processes open their own.
+    Threads may share it; processes, forked ones too, open their own.
 
     Args:
         path: the file, `DATA/cluster.db`; made when it is missing.
@@ -35,6 +35,7 @@ class LocalCluster:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._pid = os.getpid()
         self._lock = threading.RLock()
         self._closed = threading.Event()
         with translated(path):
@@ -42,15 +43,17 @@ class LocalCluster:
             self._connection = connect(path, durable=True, cache_bytes=schema.CACHE_BYTES)
 
     @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
+    def reading(self) -> Iterator[Connection]:
         """The connection, for one thread at a time."""
+        if os.getpid() != self._pid:
+            raise UnavailableError(f"{self._path}: a cluster does not outlive a fork; open it in the new process")
         with self._lock, translated(self._path):
             if self._closed.is_set():
                 raise UnavailableError(f"{self._path}: the cluster is closed")
             yield self._connection
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
+    def writing(self) -> Iterator[Connection]:
         """The connection inside a transaction: all or nothing."""
         with self.reading() as connection, transaction(connection):
             yield connection
@@ -167,7 +170,7 @@ class LocalCluster:
             self._connection.close()
 
 
-def _just_written(connection: sqlite3.Connection, key: Key) -> Object:
+def _just_written(connection: Connection, key: Key) -> Object:
     stored = objects.read(connection, key)
     assert stored is not None
     return stored.to_object()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
-from vedette_backends.broker.database import connect, create_file, transaction
+from vedette_backends.broker.database import Connection, connect, create_file, transaction
 from vedette_backends.broker.liveness import exclusive
 from vedette_backends.errors import RefusedError
 
@@ -71,7 +70,7 @@ def prepare(path: Path) -> None:
             connection.close()
 
 
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+def _migrate(connection: Connection, path: Path) -> None:
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > VERSION:
         raise RefusedError(f"{path} was made by a newer Vedette (format {version}, this one knows {VERSION})")

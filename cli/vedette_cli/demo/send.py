@@ -85,7 +85,7 @@ class Gateway:
     tokens: Mapping[str, str]
     sleep: Callable[[float], None] = time.sleep
     now: Callable[[], float] = time.monotonic
-    notice: Callable[[str], None] = str
+    notice: Callable[[str], None] = lambda _: None
     repeats: int = 0
     _connection: http.client.HTTPConnection | None = field(default=None, repr=False)
 

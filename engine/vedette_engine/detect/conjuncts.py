@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Final
 
-from vedette_engine.detect import patterns, regex
+from vedette_engine.detect import patterns, regex, values
 from vedette_engine.detect.ir import And, Atom, Named, Node, Not, Op, Or
 
 MAX_CONJUNCTS: Final = 16
@@ -71,12 +71,24 @@ def _pushed(node: Node, *, negated: bool) -> Node:
     if isinstance(node, Not):
         return _pushed(node.part, negated=not negated)
     if isinstance(node, Atom):
-        return Not(node) if negated else node
+        atom = _folded(node)
+        return Not(atom) if negated else atom
     if not negated:
         return type(node)(tuple([_pushed(part, negated=False) for part in node.parts]))
     if isinstance(node, Or) and single_field(node) is SEVERAL:
         return And(tuple([_pushed(part, negated=True) for part in node.parts]))
-    return Not(node)
+    return Not(type(node)(tuple([_pushed(part, negated=False) for part in node.parts])))
+
+
+def _folded(atom: Atom) -> Atom:
+    """The atom with its text in lower case, so that equal questions are equal values; `1` and `true` stay apart."""
+    if atom.op is Op.EQUALS:
+        return Atom(atom.field, atom.op, (values.text(atom.value) or "").lower())
+    if atom.op in (Op.CONTAINS, Op.STARTSWITH, Op.ENDSWITH):
+        return Atom(atom.field, atom.op, atom.value.lower())
+    if atom.op is Op.LIKE:
+        return Atom(atom.field, atom.op, patterns.lowered(atom.value))
+    return atom
 
 
 def _disjuncts(node: Node) -> list[Conjunct]:

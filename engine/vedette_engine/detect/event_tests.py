@@ -10,7 +10,7 @@ from typing import Any
 
 from vedette_engine.detect import values
 from vedette_engine.detect.conjuncts import SEVERAL, single_field
-from vedette_engine.detect.ir import And, Atom, Node, Not, Or
+from vedette_engine.detect.ir import And, Atom, Node, Not, Op, Or
 from vedette_engine.detect.naive import compare_texts
 from vedette_engine.detect.text_tests import atom_test, list_test, tree_test, when_absent
 
@@ -92,5 +92,3 @@ def keyword_test(node: Node) -> Callable[[list[str]], bool]:
             return lambda texts: all(part(texts) for part in parts)
         return lambda texts: any(part(texts) for part in parts)
     return keyword_test(node.part)
-
-

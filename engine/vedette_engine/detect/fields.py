@@ -104,9 +104,7 @@ _WINDOWS_COPIES: Mapping[tuple[str, str], Mapping[str, str]] = MappingProxyType(
             }
         ),
         (_SYSMON, "3"): MappingProxyType({"ProcessId": "process.pid", "Protocol": "network.transport"}),
-        (_SYSMON, "7"): MappingProxyType(
-            {"OriginalFileName": "dll.pe.original_file_name", "ProcessId": "process.pid"}
-        ),
+        (_SYSMON, "7"): MappingProxyType({"OriginalFileName": "dll.pe.original_file_name", "ProcessId": "process.pid"}),
         ("security", "4688"): MappingProxyType(
             {"NewProcessName": "process.executable", "ParentProcessName": "process.parent.executable"}
         ),

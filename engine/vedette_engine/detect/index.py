@@ -162,9 +162,7 @@ class Index:
                 return self._run(self._plan(flat, logsources), flat, event, raw)
         return self._run(plan, event, event, raw)
 
-    def _run(
-        self, plan: Plan, event: Mapping[str, Any], original: Mapping[str, Any], raw: bytes | None
-    ) -> list[int]:
+    def _run(self, plan: Plan, event: Mapping[str, Any], original: Mapping[str, Any], raw: bytes | None) -> list[int]:
         dead = plan.dead
         for name, get, get_int, others, field in plan.compared:
             value = event[name]

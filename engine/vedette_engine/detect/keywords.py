@@ -76,7 +76,9 @@ class KeywordIndex:
         self._by_needle = [sought[needle] for needle in needles]
         self._needles = [*needles, *_DOUBTFUL]
         self._hyperscan = hyperscan and scanner.HAVE_HYPERSCAN
-        self._scan = scanner.raw_scanner(self._needles, hyperscan=True) if self._hyperscan and needles else lambda _raw: ()
+        self._scan = (
+            scanner.raw_scanner(self._needles, hyperscan=True) if self._hyperscan and needles else lambda _raw: ()
+        )
         self._scans.clear()
         self.dirty = False
 
@@ -85,9 +87,7 @@ class KeywordIndex:
         if self._hyperscan:
             return self._scan
         wanted = tuple(
-            number
-            for number, uses in enumerate(self._by_needle)
-            if any(self._tests[index][1] & live for index in uses)
+            number for number, uses in enumerate(self._by_needle) if any(self._tests[index][1] & live for index in uses)
         )
         if wanted not in self._scans:
             if len(self._scans) >= _MOST_SCANS:

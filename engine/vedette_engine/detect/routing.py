@@ -42,7 +42,7 @@ _SERVICE_CHANNELS: Final = {
     "codeintegrity-operational": ("Microsoft-Windows-CodeIntegrity/Operational",),
     "dhcp": ("Microsoft-Windows-DHCP-Server/Operational",),
     "diagnosis-scripted": ("Microsoft-Windows-Diagnosis-Scripted/Operational",),
-    "dns-client": ("Microsoft-Windows-DNS Client Events/Operational",),
+    "dns-client": ("Microsoft-Windows-DNS Client Events/Operational", "Microsoft-Windows-DNS-Client/Operational"),
     "dns-server": ("DNS Server",),
     "dns-server-analytic": ("Microsoft-Windows-DNS-Server/Analytical",),
     "dns-server-audit": ("Microsoft-Windows-DNS-Server/Audit",),

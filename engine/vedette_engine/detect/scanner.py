@@ -53,9 +53,7 @@ def raw_scanner(needles: Sequence[bytes], *, hyperscan: bool) -> Callable[[bytes
     if not needles:
         return lambda _raw: ()
     if hyperscan and HAVE_HYPERSCAN:
-        return _hyperscan(
-            [_escaped(needle) for needle in needles], caseless=True
-        )
+        return _hyperscan([_escaped(needle) for needle in needles], caseless=True)
     scan = _aho_corasick([Needle(needle.decode("latin-1")) for needle in needles])
     any_of = _any_of(needles)
 

@@ -55,6 +55,7 @@ def item_node(key: str | None, value: Any, placeholders: Placeholders) -> Node:
         raise ItemError(str(error)) from error
     except RecursionError as error:
         raise ItemError("the value is too complex") from error
+    _restore_integers(item, value)
     alternatives = [[_node(item.field, one) for one in _expanded(value, placeholders)] for value in item.value]
     if not alternatives:
         if item.field is None:
@@ -65,6 +66,17 @@ def item_node(key: str | None, value: Any, placeholders: Placeholders) -> Node:
     if len(nodes) > 1:
         node = And(tuple(nodes)) if item.value_linking is ConditionAND else Or(tuple(nodes))
     return Not(node) if item.negated else node
+
+
+def _restore_integers(item: SigmaDetectionItem, value: Any) -> None:
+    """Put back integers that pySigma rounded to floats."""
+    originals = value if isinstance(value, list) else [value]
+    if len(originals) != len(item.value):
+        return
+    for original, parsed in zip(originals, item.value, strict=True):
+        number = parsed.number if isinstance(parsed, types.SigmaCompareExpression) else parsed
+        if isinstance(number, types.SigmaNumber) and type(original) is int:
+            number.number = original
 
 
 def _checked(key: str | None, value: Any) -> str | None:
@@ -106,8 +118,9 @@ def _is_unicode(value: str) -> bool:
 
 
 def _kind(value: Any) -> str:
-    names = {dict: "mapping", list: "list inside a list"}
-    return names.get(type(value), type(value).__name__)
+    if isinstance(value, list):
+        return "list inside a list"
+    return "mapping" if isinstance(value, dict) else type(value).__name__
 
 
 def _expanded(value: Any, placeholders: Placeholders) -> Iterator[Any]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 from vedette_engine.detect import patterns, regex, values
 from vedette_engine.detect.conjuncts import is_late
-from vedette_engine.detect.ir import And, Atom, Node, Not, Op, Or
+from vedette_engine.detect.ir import And, Atom, Node, Not, Op, Or, Pattern
 
 TextTest = Callable[[str, str], bool]
 """Takes a text as it came, and the same in lower case."""
@@ -29,41 +31,53 @@ def equal_text(atom: Atom) -> str:
 
 def atom_test(atom: Atom) -> TextTest:
     """A test for every atom but EXISTS and REF, which are not about one text."""
-    op, wanted = atom.op, atom.value
-    if op is Op.EQUALS:
-        whole = equal_text(atom)
-        return lambda _value, low: low == whole
-    if op is Op.CONTAINS:
-        inner = wanted.lower()
-        return lambda _value, low: inner in low
-    if op is Op.STARTSWITH:
-        head = wanted.lower()
-        return lambda _value, low: low.startswith(head)
-    if op is Op.ENDSWITH:
-        tail = wanted.lower()
-        return lambda _value, low: low.endswith(tail)
-    if op is Op.LIKE:
-        like = patterns.matcher(patterns.lowered(wanted))
-        return lambda _value, low: like(low)
-    if op is Op.CASED:
-        cased = patterns.matcher(wanted)
-        return lambda value, _low: cased(value)
-    if op is Op.REGEX:
-        return _regex_test(*wanted)
-    if op is Op.CIDR:
-        return _network_test(wanted)
-    if op is Op.TIME:
-        return _time_test(*wanted)
-    compare = _COMPARISONS[op.value]
+    make = _TESTS.get(atom.op)
+    if make is None:
+        return _number_test(atom.op.value, atom.value)
+    return make(equal_text(atom) if atom.op is Op.EQUALS else atom.value)
 
-    def number_test(value: str, _low: str) -> bool:
+
+def _equals_test(whole: str) -> TextTest:
+    return lambda _value, low: low == whole
+
+
+def _contains_test(wanted: str) -> TextTest:
+    inner = wanted.lower()
+    return lambda _value, low: inner in low
+
+
+def _startswith_test(wanted: str) -> TextTest:
+    head = wanted.lower()
+    return lambda _value, low: low.startswith(head)
+
+
+def _endswith_test(wanted: str) -> TextTest:
+    tail = wanted.lower()
+    return lambda _value, low: low.endswith(tail)
+
+
+def _like_test(wanted: Pattern) -> TextTest:
+    matches = patterns.matcher(patterns.lowered(wanted))
+    return lambda _value, low: matches(low)
+
+
+def _cased_test(wanted: Pattern) -> TextTest:
+    matches = patterns.matcher(wanted)
+    return lambda value, _low: matches(value)
+
+
+def _number_test(how: str, limit: float) -> TextTest:
+    compare = _COMPARISONS[how]
+
+    def test(value: str, _low: str) -> bool:
         found = values.number(value)
-        return found is not None and compare(found, wanted)
+        return found is not None and compare(found, limit)
 
-    return number_test
+    return test
 
 
-def _regex_test(pattern: str, flags: str) -> TextTest:
+def _regex_test(wanted: tuple[str, str]) -> TextTest:
+    pattern, flags = wanted
     search = regex.searcher(pattern, flags)
     guards = regex.guards(pattern, flags)
     if not guards:
@@ -91,7 +105,8 @@ def _network_test(network: str) -> TextTest:
     return test
 
 
-def _time_test(unit: str, how: str, limit: float) -> TextTest:
+def _time_test(wanted: tuple[str, str, float]) -> TextTest:
+    unit, how, limit = wanted
     compare = _COMPARISONS[how]
 
     def test(value: str, _low: str) -> bool:
@@ -99,6 +114,21 @@ def _time_test(unit: str, how: str, limit: float) -> TextTest:
         return part is not None and compare(part, limit)
 
     return test
+
+
+_TESTS: Mapping[Op, Callable[[Any], TextTest]] = MappingProxyType(
+    {
+        Op.EQUALS: _equals_test,
+        Op.CONTAINS: _contains_test,
+        Op.STARTSWITH: _startswith_test,
+        Op.ENDSWITH: _endswith_test,
+        Op.LIKE: _like_test,
+        Op.CASED: _cased_test,
+        Op.REGEX: _regex_test,
+        Op.CIDR: _network_test,
+        Op.TIME: _time_test,
+    }
+)
 
 
 def when_absent(node: Node) -> bool:
@@ -220,5 +250,3 @@ def list_test(node: Node) -> Callable[[Sequence[str]], bool]:
             return lambda texts: all(part(texts) for part in parts)
         return lambda texts: any(part(texts) for part in parts)
     return list_test(node.part)
-
-

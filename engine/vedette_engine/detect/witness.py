@@ -12,7 +12,7 @@ from typing import Any
 
 from vedette_engine.detect import scanner, values
 from vedette_engine.detect.conjuncts import late_literal
-from vedette_engine.detect.ir import And, Atom, Named, Node, Not, Op, Or, atoms
+from vedette_engine.detect.ir import Atom, Named, Node, Not, Op, Or, atoms
 from vedette_engine.detect.text_tests import equal_text
 
 _EQUAL_SHARE = 1e-6

@@ -91,7 +91,7 @@ def _measure(text: str) -> None:
             (aliases, MAX_ALIASES, "aliases"),
         ):
             if count > limit:
-                raise YamlProblem(Problem(f"more than {limit} {what}", line=event.start_mark.line + 1))
+                raise YamlProblem(Problem(f"more than {limit} {what}", line=_line(event)))
 
 
 def _documents(text: str) -> Iterator[Document]:
@@ -99,12 +99,18 @@ def _documents(text: str) -> Iterator[Document]:
     try:
         while loader.check_node():
             node = loader.get_node()
+            if node is None:
+                continue
             builder = _Builder(loader)
             data = builder.build(node, ())
             if data is not None:
-                yield Document(data, node.start_mark.line + 1, builder.lines)
+                yield Document(data, _line(node), builder.lines)
     finally:
         loader.dispose()
+
+
+def _line(place: yaml.Node | yaml.Event) -> int:
+    return place.start_mark.line + 1 if place.start_mark is not None else 1
 
 
 class _Builder:
@@ -117,7 +123,7 @@ class _Builder:
 
     def build(self, node: yaml.Node, path: Path) -> Any:
         self.built += 1
-        line = node.start_mark.line + 1
+        line = _line(node)
         if self.built > MAX_NODES:
             raise YamlProblem(Problem("the aliases expand to too many values", line=line))
         if len(path) > MAX_DEPTH:
@@ -127,7 +133,7 @@ class _Builder:
         if isinstance(node, yaml.SequenceNode):
             items = []
             for index, item in enumerate(node.value):
-                self.lines[*path, index] = item.start_mark.line + 1
+                self.lines[*path, index] = _line(item)
                 items.append(self.build(item, (*path, index)))
             return items
         return self.loader.construct_object(node)
@@ -135,7 +141,7 @@ class _Builder:
     def mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         built: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            line = key_node.start_mark.line + 1
+            line = _line(key_node)
             if not isinstance(key_node, yaml.ScalarNode):
                 raise YamlProblem(Problem("a key is a list or a mapping", line=line, hint="write a plain key"))
             key = key_node.value

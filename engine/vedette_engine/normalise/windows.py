@@ -275,12 +275,13 @@ def _flat_renamer(flat: Mapping[str, Any]) -> Callable[[str], str]:
 
 
 def _beat_renamer(own: Mapping[str, str], prefix: str, flat: Mapping[str, Any]) -> Callable[[str], str]:
-    forwarded = flat.get("winlog.computer_name", flat.get("computer_name")) != flat.get("host.name")
+    # Plans are kept by shape, so what this decides by may only be which names there are, never a value.
+    named = "winlog.computer_name" in flat or "computer_name" in flat
 
     def rename(name: str) -> str:
         if name.startswith(prefix):
             return windows_event_name(name[len(prefix) :])
-        if name == "host.name" and not forwarded:
+        if name == "host.name" and not named:
             return name
         return own.get(name, name)
 

@@ -62,10 +62,7 @@ def _term(query: tree.Term) -> Query:
     kind = kind_of(query.field)
     text = text_of(query.value).strip() if kind not in TEXT_KINDS else text_of(query.value)
     if kind is Kind.DATE:
-        bounds = date_bounds(text)
-        if bounds is None:
-            raise QueryError(f"{query.field} holds dates: write one as 2026-11-22T10:00:00Z")
-        return tree.Range(query.field, *bounds)
+        return tree.Range(query.field, *_date(query.field, text))
     if kind is Kind.IP:
         if "/" in text:
             return _cidr(tree.Cidr(query.field, text))

@@ -114,3 +114,16 @@ def publish(broker: Broker) -> Callable[..., None]:
             broker.publish([Message(queue, body)])
 
     return publish_each
+
+
+@pytest.fixture
+def until_empty(broker: Broker) -> Callable[[str], None]:
+    """Waits until others have consumed a queue."""
+
+    def wait(queue: str) -> None:
+        deadline = time.monotonic() + 60
+        while (stats := broker.stats(queue)).ready or stats.unacked:
+            assert time.monotonic() < deadline, stats
+            time.sleep(0.02)
+
+    return wait

@@ -163,7 +163,7 @@ def test_a_dead_consumers_traces_are_removed(queue: EmbeddedBroker, folder: Path
     consumer = queue.consume(["q"], prefetch=1)
     lease = folder / "broker.consumers" / str(consumer._id)
     assert lease.exists()
-    consumer._lease._drop()
+    consumer._lease.forget()
     queue.stats("q")
     assert not lease.exists()
     with queue._connection() as connection:

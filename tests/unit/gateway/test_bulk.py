@@ -85,6 +85,7 @@ def test_a_bad_item_is_refused_for_itself(client: Any, site: Any) -> None:
         pytest.param(bulk({"create": {}}, {"a": 1}, b"nonsense", {"a": 2}), "line 3: not a bulk action", id="syntax"),
         pytest.param(bulk({"upsert": {}}, {}), "line 1: 'upsert' is not a bulk action", id="unknown action"),
         pytest.param(bulk({"create": {}, "index": {}}, {}), "line 1: a bulk action is an object", id="two actions"),
+        pytest.param(bulk({"create": {"x": "x" * 16_384}}, {}), "line 1: an action line may have", id="long action"),
         pytest.param(bulk([], {}), "line 1: a bulk action is an object", id="array"),
         pytest.param(bulk({"create": 7}, {}), "line 1: 'create' is not", id="action without an object"),
         pytest.param(bulk({"create": {}}, {"a": 1}, {"create": {}}), "line 3: the last action has", id="no document"),
@@ -141,7 +142,7 @@ def test_shippers_are_told_only_what_they_ask_for(client: Any, filter_path: str,
     assert client.request("POST", f"/_bulk?filter_path={filter_path}", content=body).json() == expected
 
 
-@pytest.mark.parametrize("filter_path", ["-took", "", "a.b.c.d.e.f.g.h.i", ",".join("x" * 30)])
+@pytest.mark.parametrize("filter_path", ["-took", "", "a.b.c.d.e.f.g.h.i", ",".join("x" * 30), "*a" * 600])
 def test_a_filter_that_is_not_supported_gives_the_whole_answer(client: Any, filter_path: str) -> None:
     told = client.request("POST", f"/_bulk?filter_path={filter_path}", content=bulk({"create": {}}, {"a": 1})).json()
     assert set(told) == {"errors", "took", "items"}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 from hypothesis import HealthCheck, given, settings
@@ -56,8 +57,6 @@ def test_any_bytes_get_an_answer_and_what_was_accepted_is_in_the_queue_exactly(
 @MANY
 @given(query=st.text(max_size=40), path=st.text(max_size=40), method=st.sampled_from(["GET", "PUT", "POST", "HEAD"]))
 def test_any_path_and_query_get_an_answer(client: Any, method: str, path: str, query: str) -> None:
-    from urllib.parse import quote
-
     response = client.request(method, f"/{quote(path)}?filter_path={quote(query)}", content=b'{"create":{}}\n{}\n')
     assert response.status_code < 500
 

@@ -53,8 +53,7 @@ def test_whoever_waits_as_long_as_told_is_let_in(first: int, second: int) -> Non
     try:
         bucket.take(second)
     except TooMany as refusal:
-        assert refusal.retry_after is not None
-        clock.now += refusal.retry_after
+        clock.now += refusal.retry_after or 0
         bucket.take(second)
 
 
@@ -72,7 +71,7 @@ def test_a_rate_is_refused_with_429_and_the_time_to_wait(site: Any) -> None:
     assert len(site.drain("bank", "slow")) == 10
 
 
-def test_new_limits_count_from_the_next_request(site: Any) -> None:
+def test_new_limits_count_from_the_next_request() -> None:
     clock = Clock()
     bucket = Bucket(limits(1, 10), clock)
     bucket.take(10)

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from vedette_workers.gateway.sources import digest
+
 
 @pytest.mark.parametrize(
     ("method", "path"),
@@ -95,8 +97,6 @@ def test_mozdef_asks_for_the_status(site: Any) -> None:
 
 
 def test_metrics_may_ask_for_a_token(site: Any) -> None:
-    from vedette_workers.gateway.sources import digest
-
     with site.client("", metrics_token=digest("scrape").hex()) as client:
         assert client.get("/metrics").status_code == 401
         assert client.get("/metrics", headers={"Authorization": "Bearer nonsense"}).status_code == 401

@@ -20,7 +20,13 @@ def normalise() -> Normalise:
 
     def run(record: Any, **settings: Any) -> dict[str, Any]:
         worker = Normaliser(SourceConfig("shop", "web", **{"format": "json", **settings}))
-        raw = record if isinstance(record, bytes) else record.encode() if isinstance(record, str) else orjson.dumps(record)
+        raw = (
+            record
+            if isinstance(record, bytes)
+            else record.encode()
+            if isinstance(record, str)
+            else orjson.dumps(record)
+        )
         event = worker.normalise(raw, None, NOW)
         return {**event, "counters": worker.counters}
 

@@ -42,7 +42,11 @@ def test_a_leaf_inside_a_container_is_not_free() -> None:
 
 @pytest.mark.parametrize(
     ("typed", "meant"),
-    [("process.comand_line", "process.command_line"), ("command_line", "process.command_line"), ("src.ip", "source.ip")],
+    [
+        ("process.comand_line", "process.command_line"),
+        ("command_line", "process.command_line"),
+        ("src.ip", "source.ip"),
+    ],
 )
 def test_a_mistyped_name_gets_a_suggestion(typed: str, meant: str) -> None:
     assert meant in suggest(typed)

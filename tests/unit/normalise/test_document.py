@@ -143,7 +143,7 @@ def test_the_same_names_with_other_types_are_not_confused() -> None:
 
 
 scalars = st.one_of(st.booleans(), st.integers(-(2**63), 2**64 - 1), st.floats(allow_nan=False), st.text(max_size=6))
-fields = st.one_of(st.sampled_from([*sorted(CATALOGUE)[:200], "", "a\0", "vedette.x", "x" * 600]), st.text(max_size=6))
+fields = st.one_of(st.sampled_from([*sorted(CATALOGUE)[1:200], "", "a\0", "vedette.x", "x" * 600]), st.text(max_size=6))
 events = st.dictionaries(fields, st.one_of(scalars, st.lists(scalars, min_size=1, max_size=3)), max_size=12)
 
 
@@ -188,6 +188,12 @@ def test_flattening_loses_no_leaf_and_merges_only_equal_ones(record: dict[str, A
 
 def test_lists_of_objects_become_one_list_per_leaf() -> None:
     counters: Counters = {}
-    record = {"r": [{"a": 1, "b": {"c": "x"}}, {"a": 2}, 3, [4, {"a": 5}], None], "s": [1, "x"], "e": [], "o": {}, "n": None}
+    record = {
+        "r": [{"a": 1, "b": {"c": "x"}}, {"a": 2}, 3, [4, {"a": 5}], None],
+        "s": [1, "x"],
+        "e": [],
+        "o": {},
+        "n": None,
+    }
     assert flatten(record, counters) == {"r.a": [1, 2, 5], "r.b.c": ["x"], "r": [3, 4], "s": [1, "x"]}
     assert counters == {"empty": 4}

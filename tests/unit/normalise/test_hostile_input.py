@@ -78,7 +78,9 @@ def check_event(worker: Normaliser, event: dict[str, Any]) -> None:
         assert name
         assert "\0" not in name
         assert len(name.encode()) <= 512
-    assert not [name for name in document if name.startswith("vedette.") and name not in {OTHER, "vedette.timestamp_problem"}]
+    assert not [
+        name for name in document if name.startswith("vedette.") and name not in {OTHER, "vedette.timestamp_problem"}
+    ]
     assert set(worker.counters) <= set(COUNTERS)
     assert from_document(document)["@timestamp"] == event["@timestamp"]
 
@@ -86,7 +88,9 @@ def check_event(worker: Normaliser, event: dict[str, Any]) -> None:
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "+".join(filter(None, kind)))
 @settings(max_examples=60, deadline=None)
 @given(record=records)
-def test_any_json_object_becomes_a_bounded_event_or_a_dead_letter(kind: tuple[str, str], record: dict[str, Any]) -> None:
+def test_any_json_object_becomes_a_bounded_event_or_a_dead_letter(
+    kind: tuple[str, str], record: dict[str, Any]
+) -> None:
     worker = normaliser(kind)
     try:
         raw = orjson.dumps(record)

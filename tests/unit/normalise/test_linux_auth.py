@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from .conftest import Normalise
+Normalise = Callable[..., dict[str, Any]]
+
 
 SSH = "Nov 22 10:00:00 web1 sshd[188]: "
 
@@ -105,7 +107,13 @@ def test_lines_of_the_authentication_log(normalise: Normalise, form: str, line: 
 )  # fmt: skip
 def test_shippers_json_around_a_line_gives_the_same(normalise: Normalise, record: dict[str, Any]) -> None:
     event = normalise(record, parser="linux.auth")
-    expected = {"host.name": "web1", "process.name": "sshd", "process.pid": 188, "source.ip": "192.0.2.7", "user.name": "root"}
+    expected = {
+        "host.name": "web1",
+        "process.name": "sshd",
+        "process.pid": 188,
+        "source.ip": "192.0.2.7",
+        "user.name": "root",
+    }
     assert {name: event[name] for name in expected} == expected
     assert event["event.outcome"] == "failure"
 

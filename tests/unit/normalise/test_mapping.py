@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from vedette_engine.normalise.mapping import compile_mapping
 
-from .conftest import Normalise
+Normalise = Callable[..., dict[str, Any]]
 
 
 def run(event: dict[str, Any], *steps: dict[str, Any]) -> tuple[dict[str, Any], dict[str, int]]:
@@ -71,7 +72,9 @@ def test_conversions(convert: dict[str, Any], before: Any, after: Any) -> None:
         ({"ip": {}}, ["192.0.2.1", "x"]),
     ],
 )
-def test_a_value_that_cannot_be_converted_stays_where_it_was_and_is_counted(convert: dict[str, Any], value: Any) -> None:
+def test_a_value_that_cannot_be_converted_stays_where_it_was_and_is_counted(
+    convert: dict[str, Any], value: Any
+) -> None:
     assert run({"x": value}, {"from": "x", "to": "y", "convert": convert}) == ({"x": value}, {"mapping_failed": 1})
 
 

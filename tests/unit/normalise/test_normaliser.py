@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import orjson
 import pytest
 
@@ -7,7 +10,8 @@ from vedette_crds.problems import ProblemsError
 from vedette_engine.normalise.normaliser import Normaliser
 from vedette_engine.normalise.source import SourceConfig
 
-from .conftest import NOW, Normalise
+Normalise = Callable[..., dict[str, Any]]
+NOW = 1_764_000_000_000  # 2025-11-24T16:00:00Z
 
 
 def test_plain_json_keeps_its_names_with_dots_for_nesting(normalise: Normalise) -> None:
@@ -45,7 +49,9 @@ def test_an_unreadable_time_is_kept_as_it_was_written(normalise: Normalise) -> N
 
 
 @pytest.mark.parametrize(("ahead", "marked"), [(300_000, False), (300_001, True)])
-def test_a_time_more_than_five_minutes_ahead_is_marked_and_stays(normalise: Normalise, ahead: int, marked: bool) -> None:
+def test_a_time_more_than_five_minutes_ahead_is_marked_and_stays(
+    normalise: Normalise, ahead: int, marked: bool
+) -> None:
     event = normalise({"@timestamp": NOW + ahead})
     assert event["@timestamp"] == NOW + ahead
     assert (event.get("vedette.timestamp_problem") == "future") is marked
@@ -103,7 +109,9 @@ def test_a_source_that_cannot_work_says_everything_that_is_wrong() -> None:
 
 
 def test_a_source_config_survives_json() -> None:
-    source = SourceConfig("shop", "web", "json", "linux.auth", ({"set": "a", "value": [1]},), dataset="x", security_4688=True)
+    source = SourceConfig(
+        "shop", "web", "json", "linux.auth", ({"set": "a", "value": [1]},), dataset="x", security_4688=True
+    )
     assert SourceConfig.from_json(orjson.loads(orjson.dumps(source.to_json()))) == source
 
 

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from .conftest import Normalise
+Normalise = Callable[..., dict[str, Any]]
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,10 @@ from .conftest import Normalise
             },
         ),
         ("<34>1 - - - - - -", {"log.syslog.facility.name": "auth", "message": ""}),
-        ("<34>1 - h a p m - text", {"host.name": "h", "process.name": "a", "log.syslog.procid": "p", "message": "text"}),
+        (
+            "<34>1 - h a p m - text",
+            {"host.name": "h", "process.name": "a", "log.syslog.procid": "p", "message": "text"},
+        ),
         ("83 <34>Nov 22 10:00:00 web1 su: octets", {"process.name": "su", "message": "octets"}),
         ("\ufeffNov 22 10:00:00 web1 su: bom", {"process.name": "su", "message": "bom"}),
     ],

@@ -11,7 +11,8 @@ from starlette.responses import Response
 
 from vedette_backends.errors import ConflictError, NotFoundError
 from vedette_backends.store.protocol import Alert, AlertFilter, StoredEvent
-from vedette_webui import chart, show as showing
+from vedette_webui import chart
+from vedette_webui import show as showing
 from vedette_webui.entities import entities
 from vedette_webui.journal import note_change
 from vedette_webui.visit import PageError, Visit
@@ -60,12 +61,20 @@ def index(visit: Visit) -> Response:
         span=visit.span("all"),
         status=visit.query.get("status", "open"),
         by_severity=store.count_alerts(replace(where, severities=()), "severity"),
-        by_rule=sorted(store.count_alerts(replace(where, rules=()), "rule").items(), key=lambda item: (-item[1], item[0])),
+        by_rule=sorted(
+            store.count_alerts(replace(where, rules=()), "rule").items(), key=lambda pair: (-pair[1], pair[0])
+        ),
         by_status=store.count_alerts(replace(where, statuses=()), "status"),
         by_owner=sorted(name for name in store.count_alerts(replace(where, owner=None), "owner") if name),
-        histogram=chart.histogram(lambda time, size: store.alert_histogram(replace(where, time=time), size), where.time, visit.now),
+        histogram=alert_chart(visit, where),
         ever=page.total or sum(store.count_alerts(AlertFilter(), "status").values()),
     )
+
+
+def alert_chart(visit: Visit, where: AlertFilter) -> chart.Chart:
+    """The histogram of the alerts that fit."""
+    ask = visit.store.alert_histogram
+    return chart.histogram(lambda time, size: ask(replace(where, time=time), size), where.time, visit.now)
 
 
 def find(visit: Visit, alert_id: str) -> Alert:
@@ -82,16 +91,16 @@ def show(visit: Visit) -> Response:
     latest = store.latest_change()
     alert = find(visit, visit.request.path_params["id"])
     detection = _mapping(alert.body.get("detection"))
-    evidence = [_event(one) for one in _list(alert.body.get("events")) if isinstance(one, Mapping)]
+    events = evidence(alert)
     explanation = detection.get("explanation")
     similar = store.search_alerts(AlertFilter(rules=(alert.rule,)), size=7)
-    found = entities(showing.flat(event.document) for event in evidence)
+    found = entities(showing.flat(event.document) for event in events)
     return visit.render(
         "alert.html",
         alert=alert,
         latest=latest,
         detection=detection,
-        events=evidence,
+        events=events,
         explanation=explanation if isinstance(explanation, Mapping) else None,
         matched=matched_fields(explanation),
         similar=[other for other in similar.alerts if other.id != alert.id][:6],
@@ -99,13 +108,18 @@ def show(visit: Visit) -> Response:
         entities=[(name, value, _alerts_with(visit, value)) for name, value in found],
         history=store.list_records("history", alert.id),
         incidents=[
-            each for each in visit.desk.objects.list("Incident", visit.namespace)
+            each for each in visit.desk.objects.of("Incident", visit.namespace)
             if each.manifest.get("spec", {}).get("phase") != "Closed"
         ][-20:],
         dispositions=DISPOSITIONS,
         others=False,
         tab=visit.query.get("tab", ""),
     )  # fmt: skip
+
+
+def evidence(alert: Alert) -> list[StoredEvent]:
+    """The events that raised the alert, as far as its body can be read."""
+    return [_event(one) for one in _list(alert.body.get("events")) if isinstance(one, Mapping)]
 
 
 def raw(visit: Visit) -> Response:
@@ -129,7 +143,8 @@ def actions(visit: Visit) -> Response:
             continue
         changed.append(new)
         was = old.workflow if old is not None and old.version == version else {}
-        before.append({"id": new.id, "version": new.version, "workflow": {key: was.get(key, _BLANK[key]) for key in workflow}})
+        restore = {key: was.get(key, _BLANK[key]) for key in workflow}
+        before.append({"id": new.id, "version": new.version, "workflow": restore})
     word = {"acknowledge": "acknowledged", "close": "closed", "reopen": "reopened", "assign": "assigned"}[action]
     text = f"{len(changed)} alert{'s' * (len(changed) != 1)} {word}"
     if conflicts:
@@ -141,7 +156,8 @@ def actions(visit: Visit) -> Response:
 def undo(visit: Visit) -> Response:
     """Set back what an action changed, unless somebody went on from there."""
     try:
-        items = [(str(one["id"]), int(one["version"]), dict(one["workflow"])) for one in json.loads(visit.text("items", 200_000))]
+        told = json.loads(visit.text("items", 200_000))
+        items = [(str(one["id"]), int(one["version"]), dict(one["workflow"])) for one in told]
     except (ValueError, TypeError, KeyError) as error:
         raise PageError(400, "This cannot be undone") from error
     restored = 0
@@ -189,7 +205,8 @@ def matched_fields(explanation: Any) -> dict[str, str]:
             continue
         pending.extend(reversed(_list(node.get("parts"))))
         if node.get("kind") == "atom" and node.get("held") and isinstance(node.get("field"), str):
-            found.setdefault(node["field"], f"{node.get('operator', '')} {showing.scalar(node.get('expected', ''))}".strip())
+            expected = showing.scalar(node.get("expected", ""))
+            found.setdefault(node["field"], f"{node.get('operator', '')} {expected}".strip())
     return found
 
 

@@ -29,7 +29,7 @@ def index(visit: Visit) -> Response:
         after=after,
         state=state,
         states=STATES,
-        sources=[each.key.name for each in visit.desk.objects.list("LogSource", visit.namespace)],
+        sources=[each.key.name for each in visit.desk.objects.of("LogSource", visit.namespace)],
         can_replay=visit.desk.replay is not None,
     )
 

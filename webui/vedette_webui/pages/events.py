@@ -12,13 +12,13 @@ from vedette_engine.ecs.catalogue import CATALOGUE
 from vedette_engine.query.lucene import parse
 from vedette_engine.query.text import with_filter
 from vedette_engine.query.tree import MatchAll, Query, QueryError
-from vedette_webui import chart, show as showing
+from vedette_webui import chart
+from vedette_webui import show as showing
 from vedette_webui.visit import PageError, Visit
 
 PAGE = 50
 COLUMNS = 12
 QUERY = 8192
-
 
 
 def _query(visit: Visit) -> Query:

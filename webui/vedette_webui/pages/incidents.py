@@ -5,6 +5,7 @@ A change of one field is applied to the newest version if nobody changed that fi
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 from collections.abc import Mapping
@@ -16,7 +17,9 @@ from vedette_backends.cluster.protocol import Key, Object
 from vedette_backends.errors import ConflictError, NotFoundError
 from vedette_backends.store.protocol import Alert, AlertFilter, Record
 from vedette_engine.alerting.ids import incident_name
+from vedette_webui import show as showing
 from vedette_webui import timespan
+from vedette_webui.entities import entities
 from vedette_webui.journal import note_change
 from vedette_webui.pages import alerts
 from vedette_webui.render import SEVERITIES
@@ -31,17 +34,27 @@ _NOTE_ID = re.compile(r"[0-9a-z-]{8,64}")
 
 def index(visit: Visit) -> Response:
     """The list, open ones first."""
-    found = visit.desk.objects.list("Incident", visit.namespace)
+    found = visit.desk.objects.of("Incident", visit.namespace)
     phase = visit.query.get("phase", "open")
     text = visit.query.get("q", "").lower()
+    fitting = {"all": set(PHASES), "open": set(PHASES) - {"Closed"}}.get(phase, {phase})
     rows = [
-        each for each in found
-        if (phase == "all" or (spec(each).get("phase") != "Closed" if phase == "open" else spec(each).get("phase") == phase))
+        each
+        for each in found
+        if spec(each).get("phase") in fitting
         and text in f"{each.key.name} {spec(each).get('title', '')} {spec(each).get('assignee', '')}".lower()
-    ]  # fmt: skip
+    ]
     rows.sort(key=lambda each: (str(spec(each).get("opened", "")), each.key.name), reverse=True)
     counts = {each.key.name: _linked(visit, each.key.name) for each in rows[:200]}
-    return visit.render("incidents.html", rows=rows[:200], total=len(rows), ever=len(found), phase=phase, phases=PHASES, counts=counts)
+    return visit.render(
+        "incidents.html",
+        rows=rows[:200],
+        total=len(rows),
+        ever=len(found),
+        phase=phase,
+        phases=PHASES,
+        counts=counts,
+    )
 
 
 def show(visit: Visit) -> Response:
@@ -61,10 +74,8 @@ def show(visit: Visit) -> Response:
         phases=PHASES,
         dispositions=DISPOSITIONS,
         note_id=f"{visit.now:013d}-{secrets.token_hex(8)}",
-        entities=alerts.entities(
-            document for alert in linked.alerts for document in _documents(alert)
-        ),
-    )  # fmt: skip
+        entities=entities(document for alert in linked.alerts for document in _documents(alert)),
+    )
 
 
 def escalate(visit: Visit) -> Response:
@@ -138,9 +149,9 @@ def change(visit: Visit) -> Response:
         changes["disposition"] = visit.text("disposition") or "undetermined"
     before = _apply(visit, name, field, was, changes)
     note_change(visit, "notes", name, {field: value})
-    undo = {"action": f"/incidents/{name}/change", "field": field, "was": value, "value": before}
-    undoable = before and (choices is None or before in choices)
-    return visit.done(f"{field.capitalize()}: {value or 'nobody'}", visit.url(f"/incidents/{name}"), undo if undoable else None, refresh={})
+    back = {"action": f"/incidents/{name}/change", "field": field, "was": value, "value": before}
+    undo = back if before and (choices is None or before in choices) else None
+    return visit.done(f"{field.capitalize()}: {value or 'nobody'}", visit.url(f"/incidents/{name}"), undo, refresh={})
 
 
 def note(visit: Visit) -> Response:
@@ -185,11 +196,11 @@ def spec(incident: Object) -> Mapping[str, Any]:
 def _open(visit: Visit, found: list[Alert]) -> str:
     first = found[0]
     name = incident_name(first.time, first.rule, "", first.id)
-    worst = min((alert.severity for alert in found if alert.severity in SEVERITIES), key=SEVERITIES.index, default="medium")
-    try:
+    severities = [alert.severity for alert in found if alert.severity in SEVERITIES]
+    worst = min(severities, key=SEVERITIES.index, default="medium")
+    # Somebody may be quicker with the same alert: it is the same incident.
+    with contextlib.suppress(ConflictError):
         _create(visit, name, (first.summary or first.title)[:200], worst, first.time)
-    except ConflictError:
-        pass  # Somebody was quicker with the same alert: it is the same incident.
     return name
 
 
@@ -247,5 +258,4 @@ def _linked(visit: Visit, name: str) -> int:
 
 
 def _documents(alert: Alert) -> list[Mapping[str, Any]]:
-    events = alert.body.get("events")
-    return [one["document"] for one in events if isinstance(one, Mapping) and isinstance(one.get("document"), Mapping)] if isinstance(events, list) else []
+    return [showing.flat(event.document) for event in alerts.evidence(alert)]

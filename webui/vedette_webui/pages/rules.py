@@ -10,8 +10,9 @@ from starlette.responses import Response
 
 from vedette_backends.cluster.protocol import Key, Object
 from vedette_backends.store.protocol import AlertFilter
-from vedette_webui import chart, health, timespan
+from vedette_webui import health, timespan
 from vedette_webui.health import State
+from vedette_webui.pages.alerts import alert_chart
 from vedette_webui.render import SEVERITIES
 from vedette_webui.visit import PageError, Visit
 
@@ -33,7 +34,7 @@ class Row:
 
 def index(visit: Visit) -> Response:
     """The list."""
-    found = visit.desk.objects.list("AlertRule", visit.namespace)
+    found = visit.desk.objects.of("AlertRule", visit.namespace)
     figures = health.totals(visit.store.heartbeats(), "rules", visit.now)
     raised = visit.store.count_alerts(AlertFilter(), "rule")
     rows = [row(rule, figures.get(rule.key.name, {}), raised.get(rule.key.name, 0)) for rule in found]
@@ -70,7 +71,8 @@ def row(rule: Object, figures: dict[str, Any], alerts: int) -> Row:
     spec = rule.manifest.get("spec", {})
     title = spec.get("title") or sigma_titles(spec) or rule.key.name
     severity = spec.get("severity") or _level(spec)
-    return Row(rule.key.name, str(title), str(severity), str(spec.get("owner", "")), health.rule_state(rule), figures, alerts)
+    owner = str(spec.get("owner", ""))
+    return Row(rule.key.name, str(title), str(severity), owner, health.rule_state(rule), figures, alerts)
 
 
 def show(visit: Visit) -> Response:
@@ -98,7 +100,7 @@ def show(visit: Visit) -> Response:
         results=rule.status.get("tests", {}) if rule else {},
         conditions=health.conditions(rule) if rule else [],
         recent=recent,
-        histogram=chart.histogram(lambda time, size: visit.store.alert_histogram(AlertFilter(rules=(name,), time=time), size), where.time, visit.now),
+        histogram=alert_chart(visit, where),
         moment=lambda text: timespan.moment(str(text)),
     )
 

@@ -30,7 +30,8 @@ def index(visit: Visit) -> Response:
     """The list, and the workers behind it."""
     beats = visit.store.heartbeats()
     figures = health.totals(beats, "sources", visit.now)
-    rows = [_row(visit, source, figures.get(source.key.name, {})) for source in visit.desk.objects.list("LogSource", visit.namespace)]
+    found = visit.desk.objects.of("LogSource", visit.namespace)
+    rows = [_row(visit, source, figures.get(source.key.name, {})) for source in found]
     return visit.render(
         "sources.html",
         rows=rows,

@@ -23,6 +23,7 @@ _WITH_DOCUMENT: Final = frozenset({"create", "index", "update"})
 _ACTIONS: Final = _WITH_DOCUMENT | {"delete"}
 _WHITE: Final = b" \t\r"
 _MAX_PLAIN: Final = 100
+_MAX_ACTION: Final = 16 << 10
 _SHARDS: Final = {"total": 1, "successful": 1, "failed": 0}
 
 
@@ -123,6 +124,8 @@ class _Actions:
 
 
 def _action(line: bytes, number: int, default_index: str) -> Item:
+    if len(line) > _MAX_ACTION:
+        raise BadRequest(f"line {number}: an action line may have {_MAX_ACTION} bytes")
     try:
         value = orjson.loads(line)
     except orjson.JSONDecodeError as error:

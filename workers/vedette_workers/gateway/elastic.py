@@ -66,6 +66,11 @@ class Probes:
 
     def _guarded(self, answer: Any) -> Any:
         async def endpoint(request: Request) -> Response:
+            response = respond(request)
+            self._gateway.metrics.add("requests_total", "probe", str(response.status_code))
+            return response
+
+        def respond(request: Request) -> Response:
             try:
                 self._gateway.authenticate(request)
             except Refusal as refusal:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
+_MAX_LENGTH: Final = 1000
 _MAX_PATTERNS: Final = 20
 _MAX_PARTS: Final = 8
 
@@ -13,15 +14,19 @@ _MAX_PARTS: Final = 8
 def filtered(body: dict[str, Any], filter_path: str) -> dict[str, Any]:
     """What of `body` the comma-separated patterns select.
 
-    `*` stands for any part of a name and `**` for any path. With more than 20 patterns, one of more than eight parts or
+PLACE
     one that excludes (`-took`), nothing is filtered: the client then gets more than it asked for, which it must expect
     of older servers too.
     """
-    patterns = [pattern.split(".") for pattern in filter_path.split(",")]
-    if len(patterns) > _MAX_PATTERNS or any(len(each) > _MAX_PARTS or each[0][:1] in ("", "-") for each in patterns):
+    patterns = [pattern.split(".") for pattern in filter_path[:_MAX_LENGTH].split(",")]
+    if len(filter_path) > _MAX_LENGTH or len(patterns) > _MAX_PATTERNS or not all(map(_supported, patterns)):
         return body
     kept = _kept(body, patterns)
     return kept if isinstance(kept, dict) else {}
+
+
+def _supported(pattern: Sequence[str]) -> bool:
+    return len(pattern) <= _MAX_PARTS and pattern[0][:1] not in ("", "-")
 
 
 _NOTHING: Final = object()

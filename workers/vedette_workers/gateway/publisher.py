@@ -104,10 +104,14 @@ class Publisher:
             if self._lanes[namespace].idle:
                 self._lanes.pop(namespace).stop()
 
+    async def idle(self) -> None:
+        """Waits until nothing is under way, but not longer than a request would."""
+        await asyncio.gather(*(lane.drain() for lane in self._lanes.values()))
+
     async def close(self) -> None:
         """Waits for what is under way, as long as a request would, then closes the brokers."""
         self._closing = True
-        await asyncio.gather(*(lane.drain() for lane in self._lanes.values()))
+        await self.idle()
         for lane in self._lanes.values():
             lane.stop()
         self._lanes.clear()

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+import uvicorn
+
+from vedette_backends.broker.embedded import EmbeddedBroker, open_broker
+from vedette_engine.wire import Record, decode
+from vedette_workers.gateway.server import build, config, file_poll
+from vedette_workers.gateway.settings import Settings
+from vedette_workers.gateway.sources import digest
+
+TOKEN = "a-source-token"
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.02)  # between two looks at a condition
+
+
+@dataclass
+class Live:
+    """A live gateway with one source, and what has arrived from it."""
+
+    port: int
+    broker: EmbeddedBroker
+    token: str = TOKEN
+    records: list[Record] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def poll(self) -> list[Record]:
+        consumer = self.broker.consume(["events.web"], prefetch=1000)
+        while deliveries := consumer.fetch(1000, 0):
+            for delivery in deliveries:
+                self.records += decode("shop", delivery.body, delivery.headers).records
+            consumer.ack([delivery.tag for delivery in deliveries])
+        consumer.close()
+        return self.records
+
+    def await_records(self, count: int) -> list[dict[str, Any]]:
+        """The records as values, in the order of arrival, once there are so many."""
+        wait_until(lambda: len(self.poll()) >= count, f"{count} events arrive, {len(self.records)} did")
+        return [orjson.loads(record.raw) for record in self.records]
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Iterator[Live]:
+    folder = tmp_path / "ns" / "shop"
+    folder.mkdir(parents=True)
+    broker = open_broker(folder)
+    broker.declare("events.web")
+    bundle = tmp_path / "gateway.json"
+    source = {"namespace": "shop", "name": "web", "tokens": [digest(TOKEN).hex()]}
+    bundle.write_bytes(orjson.dumps({"v": 1, "sources": [source]}))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    app = build(lambda _: open_broker(folder), file_poll(bundle), settings=Settings(), every=0.05)
+    server = uvicorn.Server(config(app, "127.0.0.1", port, Settings()))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    running = Live(port, broker)
+
+    def ready() -> bool:
+        try:
+            return httpx.get(running.url + "/readyz", trust_env=False).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    wait_until(ready, "the gateway is ready")
+    yield running
+    server.should_exit = True
+    thread.join(20)
+    broker.close()
+
+
+@dataclass
+class Shipper:
+    """A program of Debian's, installed or unpacked by `unpack-shippers`; `root` is `/` or the folder."""
+
+    program: Path
+    root: Path
+    running: list[subprocess.Popen[bytes]]
+
+    def folder(self, pattern: str) -> Path:
+        """The one folder below root that the pattern matches."""
+        return next(iter(sorted(self.root.glob(pattern))))
+
+    def start(self, *arguments: object, log: Path) -> None:
+        libraries = [str(path) for path in (*self.root.glob("usr/lib/*-linux-gnu"), *self.root.glob("lib/*-linux-gnu"))]
+        libraries += [str(path) for path in self.root.glob("usr/lib/syslog-ng")]
+        environment = dict(os.environ)
+        if self.root != Path("/"):
+            environment["LD_LIBRARY_PATH"] = ":".join(libraries)
+        with log.open("wb") as output:
+            command = [str(self.program), *map(str, arguments)]
+            self.running.append(subprocess.Popen(command, stdout=output, stderr=output, env=environment))
+
+
+@pytest.fixture
+def shipper() -> Iterator[Callable[[str], Shipper]]:
+    """Finds a shipper; a missing one is a failure in CI and a reason to skip elsewhere."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def find(name: str) -> Shipper:
+        unpacked = os.environ.get("VEDETTE_SHIPPERS", "")
+        if unpacked and (Path(unpacked) / "usr/sbin" / name).exists():
+            return Shipper(Path(unpacked) / "usr/sbin" / name, Path(unpacked).absolute(), running)
+        installed = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin")
+        if installed is not None:
+            return Shipper(Path(installed), Path("/"), running)
+        reason = f"{name} is not installed; run tests/clients/unpack-shippers FOLDER and set VEDETTE_SHIPPERS=FOLDER"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+    yield find
+    for process in running:
+        process.terminate()
+        process.wait(20)
