@@ -8,15 +8,18 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from vedette_backends.broker.embedded import EmbeddedBroker, open_broker
-from vedette_backends.cluster.local import LocalCluster
-from vedette_backends.store.embedded import EmbeddedStore, open_store
+if TYPE_CHECKING:
+    from vedette_backends.broker.embedded import EmbeddedBroker
+    from vedette_backends.cluster.local import LocalCluster
+    from vedette_backends.store.embedded import EmbeddedStore
+
 
 DEFAULT_NAME = ".vedette"
+UI_TOKEN = "ui-token"  # noqa: S105 - the name of a file
 T = TypeVar("T")
 
 
@@ -67,14 +70,20 @@ class Data:
 
     def store(self, namespace: str, *, writer: bool = False) -> EmbeddedStore:
         """The store of a namespace."""
+        from vedette_backends.store.embedded import open_store  # noqa: PLC0415 - the gateway needs no store
+
         return open_store(self.space(namespace), writer=writer)
 
     def broker(self, namespace: str) -> EmbeddedBroker:
         """The broker of a namespace."""
+        from vedette_backends.broker.embedded import open_broker  # noqa: PLC0415 - not every command needs one
+
         return open_broker(self.space(namespace))
 
     def cluster(self) -> LocalCluster:
         """The objects."""
+        from vedette_backends.cluster.local import LocalCluster  # noqa: PLC0415 - workers need none
+
         return LocalCluster(self.cluster_file)
 
     def lock(self) -> int:

@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
 import sys
 import threading
 import time
-import urllib.request
-from collections import Counter
 from pathlib import Path
-from urllib.error import URLError
 
 import click
 
-from vedette_backends.cluster.folder import FolderSync
 from vedette_backends.workloads.processes import ProcessWorkloads
-from vedette_backends.workloads.protocol import Workload
 from vedette_cli.data import DEFAULT_NAME, Data
-from vedette_cli.web import UI_TOKEN
+from vedette_cli.fleet import Addresses, wanted
 from vedette_cli.worker import set_up_logging
-from vedette_operator.cache import ContentCache, code_stamp
-from vedette_operator.controller import Backends, Controller
-from vedette_operator.tables import Tables
-
-log = logging.getLogger(__name__)
-
-STEP = 0.25
-GRACE = 15.0
-START_DEADLINE = 60.0
 
 
 @click.command()
@@ -54,110 +41,18 @@ def up(folder: Path, port: int, ingest_port: int | None, host: str, data: Path |
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     started = time.monotonic()
-    supervisor = Supervisor(folder.resolve(), paths, host, port, ingest_port)
+    addresses = Addresses(host, port, ingest_port)
+    workloads = ProcessWorkloads([sys.executable, "-m", "vedette_cli"], paths.logs, paths.run)
+    # Workers start first: with the bundle of an earlier run they work while this process is still importing.
+    workloads.reconcile(wanted(paths, addresses, paths.namespaces()))
+    from vedette_cli.supervise import Supervisor  # noqa: PLC0415 - the compiler takes a while to import
+
+    supervisor = Supervisor(folder.resolve(), paths, addresses, workloads)
     try:
         supervisor.run(stop, started)
     finally:
         supervisor.close()
-        del lock
-
-
-class Supervisor:
-    """The folder's watcher, the control loop and the workers of one data folder."""
-
-    def __init__(self, folder: Path, data: Data, host: str, port: int, ingest_port: int) -> None:
-        self._folder = folder
-        self._data = data
-        self._host = host
-        self._port = port
-        self._ingest_port = ingest_port
-        self._cluster = data.cluster()
-        self._sync = FolderSync(folder, self._cluster, exclude=[data.root])
-        self._cache = ContentCache(data.cache / "verdicts.db", code_stamp())
-        self._controller = Controller(
-            self._cluster,
-            Backends(data.store, data.broker),
-            Tables(self._cluster, data.claims, folder),
-            self._cache,
-            data.gateway_file,
-            _progress,
-        )
-        self._workloads = ProcessWorkloads([sys.executable, "-m", "vedette_cli"], data.logs, data.run)
-        self._said: set[str] = set()
-
-    def run(self, stop: threading.Event, started: float) -> None:
-        """Work until `stop` is set."""
-        _say(f"reading {self._folder}")
-        # Workers start first: with a bundle of an earlier run they work while this one is still reading.
-        self._workloads.reconcile(self._wanted(self._data.namespaces()))
-        self._sync.sync()
-        self._controller.start()
-        self._tell_what_is_there()
-        watcher = threading.Thread(target=self._sync.run, args=(stop,), name="folder", daemon=True)
-        watcher.start()
-        announced = False
-        while not stop.is_set():
-            self._workloads.reconcile(self._wanted(list(self._controller.spaces)))
-            self._controller.step(STEP)
-            self._tell_troubles()
-            if not announced:
-                announced = self._announce(started)
-        _say("stopping: finishing what was accepted")
-        self._workloads.stop(GRACE)
-        watcher.join()
-
-    def close(self) -> None:
-        """End workers and release files."""
-        self._workloads.stop(GRACE)
-        self._controller.close()
-        self._cache.close()
-        self._cluster.close()
-
-    def _wanted(self, namespaces: list[str]) -> list[Workload]:
-        data = ["--data", str(self._data.root)]
-        listen = ["--host", self._host, "--port"]
-        return [
-            Workload("gateway", ["worker", "gateway", *data, *listen, str(self._ingest_port)]),
-            Workload("web", ["worker", "web", *data, *listen, str(self._port)]),
-            *(
-                Workload(f"pipeline-{namespace}", ["worker", "pipeline", *data, "--namespace", namespace])
-                for namespace in sorted(set(namespaces))
-            ),
-        ]
-
-    def _tell_what_is_there(self) -> None:
-        counts = Counter[str]()
-        for space in self._controller.spaces.values():
-            for kind, known in space.objects.items():
-                counts[kind] += len(known)
-                for item in known.values():
-                    for problem in item.verdict.problems:
-                        click.echo(f"  ✗ {problem.at(object=str(item.object.key), file=item.object.origin)}", err=True)
-        for problem in self._cluster.problems():
-            click.echo(f"  ✗ {problem}", err=True)
-        _say(f"{counts['LogSource']} sources, {counts['Enrichment']} enrichments, {counts['AlertRule']} rules")
-
-    def _tell_troubles(self) -> None:
-        for status in self._workloads.status():
-            if status.problem and status.problem not in self._said:
-                self._said.add(status.problem)
-                click.echo(f"  ✗ {status.name}: {status.problem} (log: {self._data.logs / status.name}.log)", err=True)
-
-    def _announce(self, started: float) -> bool:
-        if not all(_answers(self._host, port) for port in (self._port, self._ingest_port)):
-            if time.monotonic() - started > START_DEADLINE and "late" not in self._said:
-                self._said.add("late")
-                _say(f"not up after {START_DEADLINE:.0f} s; the logs in {self._data.logs} say why")
-            return False
-        token = self._data.secret(UI_TOKEN)
-        _say(f"ready after {time.monotonic() - started:.1f} s")
-        click.echo(f"\n  open    http://{self._host}:{self._port}/?token={token}")
-        click.echo(
-            f"  events  http://{self._host}:{self._ingest_port}/events  (Authorization: Bearer <a source's token>)"
-        )
-        click.echo(f"  demo    vedette demo --dir {self._folder} --url http://{self._host}:{self._ingest_port}\n")
-        sys.stdout.flush()
-        return True
+        os.close(lock)
 
 
 def _check_ports(host: str, ports: dict[str, int]) -> None:
@@ -167,20 +62,6 @@ def _check_ports(host: str, ports: dict[str, int]) -> None:
             try:
                 probe.bind((host, port))
             except OSError as error:
-                raise click.ClickException(f"{host}:{port} cannot be used ({error.strerror}); choose {option}") from None
-
-
-def _answers(host: str, port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://{host}:{port}/healthz", timeout=1) as answer:
-            return bool(answer.status == 200)
-    except (URLError, OSError):
-        return False
-
-
-def _say(text: str) -> None:
-    click.echo(f"vedette: {text}", err=True)
-
-
-def _progress(done: int, everything: int) -> None:
-    _say(f"judging rules {done}/{everything}")
+                raise click.ClickException(
+                    f"{host}:{port} cannot be used ({error.strerror}); choose {option}"
+                ) from None

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from hashlib import sha256
 from importlib.metadata import version
 
-from vedette_cli.data import Data, per_namespace
+from vedette_cli.data import UI_TOKEN, Data, per_namespace
 from vedette_webui.app import create_app, serve
 from vedette_webui.settings import Account, Settings
 from vedette_workers.librarian.replay import replay
 
-UI_TOKEN = "ui-token"  # noqa: S105 - the name of a file
 SESSION_KEY = "session-key"
 
 

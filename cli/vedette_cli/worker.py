@@ -8,12 +8,18 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from vedette_backends.workloads.parent import watch_parent
-from vedette_cli.data import Data
+from vedette_cli.data import Data, per_namespace
+from vedette_workers.heartbeat import Pulse, beat
 
+if TYPE_CHECKING:
+    from vedette_workers.gateway.gateway import Gateway
+
+GATEWAY_BEAT = 2.0
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -70,7 +76,21 @@ def gateway(data: Path, host: str, port: int) -> None:
     """Take events over HTTP and answer when they are durable."""
     from vedette_workers.gateway.server import serve  # noqa: PLC0415 - only this worker needs it
 
-    serve(data, host, port)
+    stores = per_namespace(Data(data).store)
+    pulses: list[Pulse] = []
+
+    def started(made: Gateway) -> None:
+        def report(incarnation: str, since: int) -> None:
+            for namespace in made.namespaces():
+                body = made.heartbeat(namespace)
+                beat(stores(namespace), role="gateway", incarnation=incarnation, started=since, body=body)
+
+        pulses.append(Pulse(GATEWAY_BEAT, report))
+        pulses[0].start()
+
+    serve(data, host, port, started=started)
+    for pulse in pulses:
+        pulse.stop()
 
 
 @worker.command()

@@ -212,8 +212,9 @@ class _Builder:
             if key is None:
                 continue
             if key in values:
-                message = f"the key {key[:60]!r} is there twice"
-                self._problem(message, (*path, key), line, f"the first one is in line {spots[key].line}")
+                above = line - spots[key].line
+                hint = f"the other one stands {above} lines higher" if above else "the other one is in the same line"
+                self._problem(f"the key {key[:60]!r} is there twice", (*path, key), line, hint)
             values[key], spots[key] = self.build(value_node, (*path, key), line)
         for more_values, more_spots in merged:
             values = {**more_values, **values}

@@ -98,10 +98,8 @@ class Controller:
         """One round: wait up to `timeout` seconds for changes, act on them, write statuses."""
         changed: dict[Key, Object] = {}
         gone: dict[Key, Object] = {}
-        for event in self._cluster.watch(self._version, timeout):
+        for event in self._cluster.watch(self._version, timeout, statuses=False):
             self._version = event.object.version
-            if event.change is Change.STATUS:
-                continue
             key = event.object.key
             (gone if event.change is Change.DELETED else changed)[key] = event.object
             (changed if event.change is Change.DELETED else gone).pop(key, None)

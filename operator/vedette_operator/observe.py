@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from vedette_backends.cluster.protocol import Key
+from vedette_backends.cluster.protocol import Key, Object
 from vedette_backends.store.protocol import Heartbeat, Store
 from vedette_operator.space import Known, Space
 from vedette_operator.statuses import conditions, ready
@@ -18,6 +18,9 @@ SILENT = 900_000
 """ms after which a source that receives nothing is reported, where its `silence` names no other time."""
 STATS_EVERY = 30_000
 """ms between two writes of counters alone; the UI shows live ones."""
+
+STARTING = 10_000
+"""ms that workers have for their first heartbeat before their absence is reported."""
 
 Status = tuple[Key, Mapping[str, Any]]
 
@@ -32,13 +35,17 @@ class Observer:
 
     def __init__(self, clock: Callable[[], int] = now_ms) -> None:
         self._clock = clock
+        self._patience = clock() + STARTING
         self._written: dict[Key, tuple[Any, ...]] = {}
         self._stats_at: dict[Key, int] = {}
+        self._conditions: dict[Key, Sequence[Mapping[str, Any]]] = {}
 
     def observe(self, space: Space, store: Store) -> Iterator[Status]:
         """Statuses of the namespace's objects that are not written yet."""
         now = self._clock()
         beats = [beat for beat in store.heartbeats() if now - beat.time < ALIVE and beat.body["role"] == "pipeline"]
+        if not beats and now < self._patience:
+            return  # workers are starting: what an earlier run wrote is still the best that is known
         loaded = _loaded(beats, space.head)
         for kind in ("AlertRule", "Enrichment"):
             for known in space.objects[kind].values():
@@ -61,7 +68,7 @@ class Observer:
         every = [*findings, ready(item.key.kind, findings)]
         status: dict[str, Any] = {
             "observedGeneration": item.generation,
-            "conditions": conditions(every, item.status.get("conditions", ()), item.generation, self._clock()),
+            "conditions": conditions(every, self._before(item), item.generation, self._clock()),
         }
         if known.verdict.tests:
             status["tests"] = dict(known.verdict.tests)
@@ -69,7 +76,14 @@ class Observer:
             status["problems"] = [_problem(problem) for problem in known.verdict.problems]
         if stats is not None:
             status["stats"] = dict(stats)
+        elif status == item.status and item.key not in self._conditions:
+            return  # as an earlier run left it
+        self._conditions[item.key] = status["conditions"]
         yield item.key, status
+
+    def _before(self, item: Object) -> Sequence[Mapping[str, Any]]:
+        """The conditions that were written last, by this run or an earlier one."""
+        return self._conditions.get(item.key) or item.status.get("conditions", ())
 
 
 def _problem(problem: Any) -> dict[str, Any]:

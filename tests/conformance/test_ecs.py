@@ -28,8 +28,8 @@ SOURCES = {
 FLOORS = {"system.auth": 0.95, "system.syslog": 0.85, "system.security": 0.95, "aws.cloudtrail": 0.94}
 
 CORE = frozenset(
-    "@timestamp event.action event.category event.type event.outcome event.kind event.code event.provider event.id".split()
-)
+    f"event.{name}" for name in ("action", "category", "type", "outcome", "kind", "code", "provider", "id")
+) | {"@timestamp"}
 CORE_PREFIXES = (
     "source.",
     "destination.",

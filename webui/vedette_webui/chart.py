@@ -11,6 +11,7 @@ from vedette_webui import timespan
 
 Ask = Callable[[TimeRange, int], list[tuple[int, int]]]
 _UNITS = {"second": 1000, "minute": timespan.MINUTE, "hour": timespan.HOUR, "day": timespan.DAY}
+_MOST = 120
 _LOOKS = 4
 """Each look at an open range narrows it by 60; four take 8,000 years down to hours."""
 
@@ -60,4 +61,17 @@ def histogram(ask: Ask, time: TimeRange, now: int) -> Chart:
         interval, points = finer, ask(TimeRange(start, end if time.end is None else min(end, time.end)), finer)
     if not points:
         return Chart(now - timespan.DAY, now, timespan.HOUR)
-    return Chart(points[0][0], points[-1][0] + interval, interval, points)
+    return _merged(Chart(points[0][0], points[-1][0] + interval, interval, points))
+
+
+def _merged(wide: Chart) -> Chart:
+    """The same counts in fewer bars, where a stray time (year 1, year 9999) makes the range enormous."""
+    times = -(-(wide.end - wide.start) // (wide.interval * _MOST))
+    if times <= 1:
+        return wide
+    interval = wide.interval * times
+    merged: dict[int, int] = {}
+    for at, count in wide.points:
+        start = wide.start + (at - wide.start) // interval * interval
+        merged[start] = merged.get(start, 0) + count
+    return Chart(wide.start, wide.end, interval, list(merged.items()))

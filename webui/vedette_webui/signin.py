@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from vedette_webui import sessions
-from vedette_webui.visit import Desk, Visit
+from vedette_webui.visit import Desk, Visit, inside
 
 log = logging.getLogger(__name__)
 
@@ -40,12 +39,12 @@ class Gate:
 
     async def form(self, request: Request) -> Response:
         """The page with the token field."""
-        return self._page(_inside(request.query_params.get("next", "")), "")
+        return self._page(inside(request.query_params.get("next", "")), "")
 
     async def submit(self, request: Request) -> Response:
         """What that page sends."""
         form = await request.form(max_files=0, max_fields=10, max_part_size=4096)
-        return self.enter(request, str(form.get("token", "")).strip(), _inside(str(form.get("next", ""))))
+        return self.enter(request, str(form.get("token", "")).strip(), inside(str(form.get("next", ""))))
 
     def enter(self, request: Request, token: str, target: str = "/alerts") -> Response:
         """Exchange a token for a session cookie."""
@@ -85,10 +84,3 @@ class Gate:
         return self._desk.templates.response(
             "signin.html", status, target=target, error=error, settings=self._desk.settings
         )
-
-
-def _inside(target: str) -> str:
-    """The target if it is a path on this site, else the first page."""
-    parts = urlsplit(target)
-    inside = target.startswith("/") and target[1:2] not in {"/", "\\"} and not parts.scheme and not parts.netloc
-    return target if inside and target.isprintable() else "/alerts"

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from starlette.datastructures import FormData, ImmutableMultiDict, QueryParams
 from starlette.requests import Request
@@ -204,6 +204,16 @@ class Visit:
     def done(self, text: str, back: str, undo: Mapping[str, Any] | None = None, **events: Any) -> Response:
         """Answer a write: a toast (with Undo) for a page that stays, a redirect where there is no script."""
         if not self.part:
-            return RedirectResponse(back, 303)
+            return RedirectResponse(inside(back), 303)
         trigger = {"toast": {"text": text, "undo": undo}, **events}
         return Response(status_code=204, headers={"hx-trigger": json.dumps(trigger)})
+
+
+def inside(target: str) -> str:
+    """The target if it is a path on this site, else the first page: nobody is sent elsewhere by what a form says."""
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        return "/alerts"
+    path = target.startswith("/") and target[1:2] not in {"/", "\\"} and not parts.scheme and not parts.netloc
+    return target if path and target.isprintable() else "/alerts"

@@ -271,8 +271,9 @@ class EmbeddedConsumer:
         pages: int = self._connection.execute("PRAGMA page_count").fetchone()[0]
         if free * schema.PAGE_BYTES < _SHRINK_FROM_BYTES or free < 0.8 * pages:
             return
-        # `execute` would stop after the first page.
-        self._connection.executescript(f"PRAGMA incremental_vacuum({_SHRINK_PAGES})")
+        with self._connection.write_lock:
+            # `execute` would stop after the first page.
+            self._connection.executescript(f"PRAGMA incremental_vacuum({_SHRINK_PAGES})")
         self._freed = 1  # there may be more: look again at the next idle moment
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import mmap
 import os
+import struct
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
+
+_COUNT = struct.Struct("=Q")
 
 
 class Lease:
@@ -15,12 +19,13 @@ class Lease:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._handle = -1
         self._handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             # Waits for a reader that is just asking whether it is held.
             fcntl.flock(self._handle, fcntl.LOCK_EX)
         except OSError:
-            os.close(self._handle)
+            self.forget()
             raise
         _shared.add(self)
 
@@ -37,6 +42,10 @@ class Lease:
             self._path.unlink()
         self.forget()
 
+    def __del__(self) -> None:
+        # A consumer that was dropped without a word is dead to the others.
+        self.forget()
+
     def forget(self) -> None:
         """Give it up and leave its file."""
         if self._handle >= 0:
@@ -44,24 +53,35 @@ class Lease:
             self._handle = -1
 
 
-class Turnstile:
-    """Where writers stand before they ask for the database: one at a time, and who just left stands behind."""
+class WriteLock:
+    """One writer at a time, among threads that have one each and among processes; the kernel hands it on at once.
+
+    Its file counts the writers, in memory that all share: to look for news costs no call to the system.
+    """
 
     def __init__(self, path: Path) -> None:
+        self._handle = -1
         self._handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         _shared.add(self)
+        if os.fstat(self._handle).st_size < _COUNT.size:
+            # Written, not only made longer: on a full disk this fails here and not later in the mapped memory.
+            os.pwrite(self._handle, _COUNT.pack(0), 0)
+        self._count = mmap.mmap(self._handle, _COUNT.size)
 
-    def enter(self) -> bool:
-        """Whether this one is first now."""
-        try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
+    @property
+    def writers(self) -> int:
+        """How many have been inside; a writer that was killed inside may not have been counted."""
+        count: int = _COUNT.unpack(self._count[:])[0]
+        return count
 
-    def leave(self) -> None:
-        """Let the next one in."""
-        fcntl.flock(self._handle, fcntl.LOCK_UN)
+    def __enter__(self) -> None:
+        fcntl.flock(self._handle, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        self._count[:] = _COUNT.pack((self.writers + 1) % 2**64)
+        # Closed meanwhile by a fork of the thread inside: then it is given up already.
+        if self._handle >= 0:
+            fcntl.flock(self._handle, fcntl.LOCK_UN)
 
     def close(self) -> None:
         """Release the file; harmless when repeated."""
@@ -69,10 +89,10 @@ class Turnstile:
             os.close(self._handle)
             self._handle = -1
 
-    forget = close
+    forget = __del__ = close
 
 
-_shared: weakref.WeakSet[Lease | Turnstile] = weakref.WeakSet()
+_shared: weakref.WeakSet[Lease | WriteLock] = weakref.WeakSet()
 
 
 def _forget_in_child() -> None:

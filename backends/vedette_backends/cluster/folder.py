@@ -177,7 +177,12 @@ def _read(found: Found, mark: str, before: KnownFile | None) -> ReadFile:
     digest = files.digest(data)
     if before is not None and before.settled and before.digest == digest:
         return ReadFile(found.name, mark, digest, same=True)
-    loaded = load_text(data, found.name)
+    try:
+        loaded = load_text(data, found.name)
+    except Exception as error:  # a fault of ours with one file must not stop the others
+        _LOGGER.exception("Cannot load %s", found.name)
+        message = f"cannot be understood: {type(error).__name__}: {error}"
+        return ReadFile(found.name, mark, digest, problems=[Problem(message, file=found.name)])
     read = ReadFile(found.name, mark, digest, problems=list(loaded.problems))
     for document in loaded.documents:
         read.add(Key(document.kind, document.namespace, document.name), document.manifest, document.line)

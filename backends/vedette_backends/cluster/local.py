@@ -69,8 +69,10 @@ class LocalCluster:
         with self.reading() as connection:
             return [stored.to_object() for stored in objects.read_all(connection, kind, namespace)]
 
-    def watch(self, after: int, timeout: float) -> Iterator[Event]:
+    def watch(self, after: int, timeout: float, *, statuses: bool = True) -> Iterator[Event]:
         """Changes after the resource version `after`, oldest first; ends when none came for `timeout` seconds.
+
+        Without `statuses`, changes of a status alone are passed over.
 
         `event.object.version` is the version of the change: the `after` to go on with.
         """
@@ -81,13 +83,15 @@ class LocalCluster:
             deadline = time.monotonic() + timeout
             while True:
                 with translated(self._path):
-                    found = objects.changes(connection, after, _EVENTS_AT_ONCE) if looks.any() else []
+                    found = (
+                        objects.changes(connection, after, _EVENTS_AT_ONCE, statuses=statuses) if looks.any() else []
+                    )
                 while found:
                     yield from found
                     after = found[-1].object.version
                     deadline = time.monotonic() + timeout
                     with translated(self._path):
-                        found = objects.changes(connection, after, _EVENTS_AT_ONCE)
+                        found = objects.changes(connection, after, _EVENTS_AT_ONCE, statuses=statuses)
                 left = deadline - time.monotonic()
                 if left <= 0 or self._closed.wait(min(left, _POLL_SECONDS)):
                     return

@@ -176,15 +176,16 @@ def newest(connection: sqlite3.Connection) -> int:
     return row[0] if row else 0
 
 
-def changes(connection: sqlite3.Connection, after: int, most: int) -> list[Event]:
-    """Changes after a version, oldest first, at most so many.
+def changes(connection: sqlite3.Connection, after: int, most: int, *, statuses: bool = True) -> list[Event]:
+    """Changes after a version, oldest first, at most so many; with or without those of statuses.
 
     An event's `object.version` is the version of that change, where a watcher goes on; the rest is the object's last
     known state, so its `metadata.resourceVersion` may be newer.
     """
     rows = connection.execute(
-        "SELECT version, kind, namespace, name, change, last FROM change WHERE version > ? ORDER BY version LIMIT ?",
-        (after, most),
+        "SELECT version, kind, namespace, name, change, last FROM change WHERE version > ? AND change <> ? "
+        "ORDER BY version LIMIT ?",
+        (after, "" if statuses else Change.STATUS.value, most),
     ).fetchall()
     found = []
     for version, kind, namespace, name, change, last in rows:

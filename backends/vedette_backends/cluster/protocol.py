@@ -64,8 +64,11 @@ class Cluster(Protocol):
     def list(self, kind: str, namespace: str | None = None) -> list[Object]:
         """Objects of a kind, by namespace and name."""
 
-    def watch(self, after: int, timeout: float) -> Iterator[Event]:
-        """Changes after the resource version `after`, oldest first; ends when none came for `timeout` seconds."""
+    def watch(self, after: int, timeout: float, *, statuses: bool = True) -> Iterator[Event]:
+        """Changes after the resource version `after`, oldest first; ends when none came for `timeout` seconds.
+
+        Without `statuses`, changes of a status alone are passed over: whoever writes statuses need not read them.
+        """
 
     def version(self) -> int:
         """The newest resource version."""

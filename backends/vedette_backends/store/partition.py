@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -210,9 +210,19 @@ class Partition:
         return _load(searcher, hits[0][1]) if hits else None
 
 
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    """What the library raises while it reads segments that are damaged."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise RefusedError(f"an index of events is damaged: {error}; restore it from a snapshot") from error
+
+
 def _load(searcher: Searcher, address: DocAddress) -> list[Any]:
-    stored: bytes = searcher.doc(address).get_first("event") or b"null"
-    loaded: list[Any] = orjson.loads(stored)
+    with _reading():
+        stored: bytes = searcher.doc(address).get_first("event") or b""
+        loaded: list[Any] = orjson.loads(stored)
     return loaded
 
 
@@ -228,7 +238,8 @@ def load(searcher: Searcher, row: Row) -> StoredEvent:
 
 def count(searcher: Searcher, query: IndexQuery) -> int:
     """Number of matches."""
-    found = searcher.search(query, limit=1, count=True)
+    with _reading():
+        found = searcher.search(query, limit=1, count=True)
     return int(found.count)  # type: ignore[attr-defined]  # the library's stub forgets this property
 
 
@@ -236,28 +247,31 @@ def first_rows(searcher: Searcher, query: IndexQuery, size: int, *, newest: bool
     """At most `size` matches by time; of matches with equal time any."""
     order = Order.Desc if newest else Order.Asc
     limit = min(max(size, 1), _MAX_LIMIT, max(int(searcher.num_docs), 1))
-    hits = searcher.search(query, limit=limit, count=False, order_by_field="time", order=order).hits
-    addresses = [address for _, address in hits]
-    ties = searcher.fast_field_values("tie", addresses)
+    with _reading():
+        hits = searcher.search(query, limit=limit, count=False, order_by_field="time", order=order).hits
+        ties = searcher.fast_field_values("tie", [address for _, address in hits])
     return [Row(int(time), int(rank or 0), address) for (time, address), rank in zip(hits, ties, strict=True)]
 
 
 def newest_ingested(searcher: Searcher) -> int | None:
     """The latest `event.ingested` of a partition."""
-    hits = searcher.search(IndexQuery.all_query(), limit=1, count=False, order_by_field="ingested").hits
+    with _reading():
+        hits = searcher.search(IndexQuery.all_query(), limit=1, count=False, order_by_field="ingested").hits
     return int(hits[0][0]) if hits else None
 
 
 def buckets(searcher: Searcher, query: IndexQuery, interval: int) -> list[tuple[int, int]]:
     """(start, count) of the buckets of event time that are not empty."""
     ask = {"b": {"histogram": {"field": "time", "interval": interval, "min_doc_count": 1}}}
-    found = searcher.aggregate(query, ask)["b"]["buckets"]
+    with _reading():
+        found = searcher.aggregate(query, ask)["b"]["buckets"]
     return [(int(bucket["key"]), int(bucket["doc_count"])) for bucket in found]
 
 
 def values_with_prefix(searcher: Searcher, prefix: str, query: IndexQuery | None, limit: int) -> list[tuple[str, int]]:
     """The most frequent terms of `kv` that begin with `prefix`, without it, and how many matches hold each."""
-    found = searcher.terms_with_prefix("kv", prefix, query, limit)
+    with _reading():
+        found = searcher.terms_with_prefix("kv", prefix, query, limit)
     return [(term[len(prefix) :], amount) for term, amount in found]
 
 
@@ -312,8 +326,12 @@ class PartitionWriter:
             made = make_document(event, terms_of(event.document))
         except (ValueError, TypeError) as error:
             return str(error) or error.__class__.__name__
-        self._writer.add_document(made)
+        self.add_document(made)
         return ""
+
+    def add_document(self, document: Document) -> None:
+        """Add an index document as it is, not yet durable."""
+        self._writer.add_document(document)
 
     def commit(self, times: Iterable[int]) -> None:
         """Make what was added durable and visible. `times` are the event times of what was added."""

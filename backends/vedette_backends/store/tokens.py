@@ -15,9 +15,12 @@ from __future__ import annotations
 import hashlib
 import re
 import struct
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import add, itemgetter
 from typing import Any, Final
 
+from vedette_engine.ecs.catalogue import CATALOGUE
 from vedette_engine.query.fields import (
     INGESTED,
     OTHER,
@@ -41,6 +44,10 @@ _PLAIN = re.compile(r'[!-"$-}][!-~]{0,63}')
 _STAMPS = frozenset({TIME, INGESTED})
 _SIGN = 1 << 63
 _MAX_NAMES = 50_000
+_MAX_SHAPES = 2000
+_MAX_SHAPE_FIELDS = 200
+_MAX_SHAPE_CHARACTERS = 6000
+_ONLY_TEXT = {str}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +105,67 @@ _TOP = _Names(other=False)
 _BELOW = _Names(other=True)
 
 
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What is the same for all documents with these fields.
+
+    Attributes:
+        fields, names, prefixes: of the fields that nearly always hold one plain text.
+        codes: of those fields, as the index field `names` takes them.
+        take: their values.
+        rest: the other fields, which are handled one by one.
+    """
+
+    fields: tuple[str, ...]
+    names: tuple[Name, ...]
+    prefixes: tuple[str, ...]
+    codes: str
+    take: Callable[[dict[str, Any]], tuple[Any, ...]]
+    rest: tuple[str, ...]
+
+
+def _shape(fields: tuple[str, ...], names: tuple[Name, ...], rest: tuple[str, ...]) -> _Shape:
+    if len(fields) > 1:
+        take: Callable[[dict[str, Any]], tuple[Any, ...]] = itemgetter(*fields)
+    else:
+
+        def take(document: dict[str, Any]) -> tuple[Any, ...]:
+            return tuple(document[field] for field in fields)
+
+    prefixes = tuple(name.prefix for name in names)
+    return _Shape(fields, names, prefixes, " ".join(name.code for name in names), take, rest)
+
+
+class _Shapes(dict[tuple[str, ...], _Shape]):
+    """Memo of shapes; odd ones, which hostile senders can make without end, are not kept."""
+
+    def __init__(self, make: Callable[[tuple[str, ...]], _Shape]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, fields: tuple[str, ...]) -> _Shape:
+        made = self._make(fields)
+        if len(fields) <= _MAX_SHAPE_FIELDS and sum(map(len, fields)) <= _MAX_SHAPE_CHARACTERS:
+            if len(self) >= _MAX_SHAPES:
+                self.clear()
+            self[fields] = made
+        return made
+
+
+def _top_shape(fields: tuple[str, ...]) -> _Shape:
+    indexed = [field for field in fields if field != OTHER and field not in _STAMPS]
+    plain = tuple(f for f in indexed if _TOP[f].kind is Kind.TEXT and not CATALOGUE[f].array)
+    return _shape(plain, tuple(_TOP[f] for f in plain), tuple(f for f in indexed if f not in set(plain)))
+
+
+def _below_shape(fields: tuple[str, ...]) -> _Shape:
+    return _shape(fields, tuple(_BELOW[f] for f in fields), ())
+
+
+_TOP_SHAPES = _Shapes(_top_shape)
+_BELOW_SHAPES = _Shapes(_below_shape)
+
+
 def name_of(field: str) -> Name:
     """The encoded name of a field in a query."""
     kind = kind_of(field)
@@ -130,31 +198,41 @@ def terms_of(document: dict[str, Any]) -> Terms:
     codes: list[str] = []
     text: list[str] = []
     message: list[str] = []
-    for field, value in document.items():
-        if field == OTHER:
-            _add_other(value, kv, codes, text)
-            continue
-        if field in _STAMPS:
-            continue
+    shape = _TOP_SHAPES[tuple(document)]
+    if not _add_texts(shape, shape.take(document), kv, codes, text):
+        for name, field in zip(shape.names, shape.fields, strict=True):
+            _add(name, document[field], kv, codes, text)
+    for field in shape.rest:
         name = _TOP[field]
-        if value.__class__ is str and name.kind is Kind.TEXT and len(value) <= LONG_CHARACTERS:
-            kv.append(name.prefix + value)
-            codes.append(name.code)
-            text.append(value)
-        else:
-            _add(name, value, kv, codes, message if name.kind is Kind.WORDS else text)
+        _add(name, document[field], kv, codes, message if name.kind is Kind.WORDS else text)
+    below = document.get(OTHER)
+    if below:
+        shape = _BELOW_SHAPES[tuple(below)]
+        texts = [
+            value if value.__class__ is str else str(value) if value.__class__ is int else None
+            for value in below.values()
+        ]
+        if not _add_texts(shape, texts, kv, codes, text):
+            for name, value in zip(shape.names, below.values(), strict=True):
+                _add(name, value, kv, codes, text)
     return Terms(kv, " ".join(codes), SEPARATOR.join(text), SEPARATOR.join(message))
 
 
-def _add_other(below: dict[str, Any], kv: list[str], codes: list[str], text: list[str]) -> None:
-    for field, value in below.items():
-        name = _BELOW[field]
-        if value.__class__ is str and len(value) <= LONG_CHARACTERS:
-            kv.append(name.prefix + value)
-            codes.append(name.code)
-            text.append(value)
-        else:
-            _add(name, value, kv, codes, text)
+def _add_texts(shape: _Shape, values: Sequence[Any], kv: list[str], codes: list[str], text: list[str]) -> bool:
+    """The quick way for plain texts, all of a shape at once; False, and nothing done, when some value needs more."""
+    if not values:
+        return True
+    if set(map(type, values)) != _ONLY_TEXT:
+        return False
+    longest = max(map(len, values))
+    if longest > SEARCHABLE_CHARACTERS:
+        return False
+    if longest > LONG_CHARACTERS:
+        kv += [name.digest(v) for name, v in zip(shape.names, values, strict=True) if len(v) > LONG_CHARACTERS]
+    kv += map(add, shape.prefixes, values)
+    codes.append(shape.codes)
+    text += values
+    return True
 
 
 def _add(name: Name, value: Any, kv: list[str], codes: list[str], text: list[str]) -> None:

@@ -156,10 +156,11 @@ def weakened(node: Node, *, upper: bool = True) -> Node:
             return node
         if not upper:
             return NEVER
-        literal = late_literal(node)
-        if len(literal) > 1 or literal in _SHORT_BUT_RARE:
-            return Atom(node.field, Op.CONTAINS, literal)
-        return Atom(node.field, Op.EXISTS, value=True)
+        useful = [literal for literal in late_literals(node) if len(literal) > 1 or literal in _SHORT_BUT_RARE]
+        if not useful:
+            return Atom(node.field, Op.EXISTS, value=True)
+        parts = tuple(Atom(node.field, Op.CONTAINS, literal) for literal in useful)
+        return parts[0] if len(parts) == 1 else And(parts)
     if isinstance(node, And | Or):
         return type(node)(tuple(weakened(part, upper=upper) for part in node.parts))
     if isinstance(node, Not):
@@ -167,15 +168,14 @@ def weakened(node: Node, *, upper: bool = True) -> Node:
     return weakened(node.part, upper=upper)
 
 
-def late_literal(atom: Atom) -> str:
-    """A literal in lower case that the lower-cased text of every match holds; empty when there is none."""
+def late_literals(atom: Atom) -> list[str]:
+    """Literals in lower case that the lower-cased text of every match holds, the longest first."""
     if atom.op is Op.REGEX:
-        found = regex.guards(*atom.value)
-        return found[0] if found else ""
+        return list(regex.guards(*atom.value))
     if atom.op in (Op.LIKE, Op.CASED):
-        parts = patterns.literals(atom.value)
-        return _lower_part(atom.value, parts[0]) if parts else ""
-    return ""
+        found = (_lower_part(atom.value, part) for part in patterns.literals(atom.value))
+        return [literal for literal in dict.fromkeys(found) if literal]
+    return []
 
 
 def _lower_part(pattern: Sequence[str | int], part: str) -> str:

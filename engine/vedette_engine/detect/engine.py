@@ -122,6 +122,11 @@ class Engine:
         self._main.match({}, None, None)
         self._side.match({}, None, None)
 
+    def forget(self) -> None:
+        """Drop what was remembered of events; matches stay the same."""
+        self._main.forget()
+        self._side.forget()
+
     def _load(self, rule: Rule, index: Index) -> None:
         if rule.key in self._numbers:
             return

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from vedette_engine.detect import scanner, values
-from vedette_engine.detect.conjuncts import late_literal
+from vedette_engine.detect.conjuncts import late_literals
 from vedette_engine.detect.hits import HitTest, hit_test, holds_with, plain_choice
 from vedette_engine.detect.ir import Atom, Node, Op, atoms
 from vedette_engine.detect.scanner import Needle, Place
@@ -143,8 +143,8 @@ class FieldIndex:
                 free = network.max_prefixlen - network.prefixlen
                 prefixes = self._networks.setdefault((network.version, free), {})
                 prefixes.setdefault(int(network.network_address) >> free, []).append(number)
-            elif literal := late_literal(atom):
-                actions.setdefault(Needle(literal), []).append((number, atom_test(atom)))
+            elif literals := late_literals(atom):
+                actions.setdefault(Needle(literals[0]), []).append((number, atom_test(atom)))
             else:
                 self._always.append((number, atom_test(atom)))
         self._actions = [tuple(uses) for uses in actions.values()]
@@ -168,7 +168,7 @@ class FieldIndex:
         """The dead mask of a value whose answer is not in `memo`."""
         kind = type(value)
         if kind is str:
-            return self._miss_text(value)
+            return self.miss_text(value)
         if kind is int:
             return self._miss_int(value)
         found = values.texts(value)
@@ -178,21 +178,22 @@ class FieldIndex:
             return self.dead_of_text(found[0])
         return self.dead_of_texts(found)
 
-    def _miss_text(self, value: str) -> int:
+    def miss_text(self, value: str) -> int:
+        """The dead mask of a text whose answer is not in `memo`."""
         self.misses += 1
         dead = self.older.get(value)
         if dead is None:
             dead = self.dead_of_text(value)
-        if len(value) > self.LONGEST_REMEMBERED:
-            return dead
-        memo = self.memo
-        if len(memo) >= self.MOST_REMEMBERED:
-            self.rotate()
-        # The string and its place in the dictionary, and the mask unless it is the one that most values share.
-        self.budget.spent += len(value) + (160 if dead is self.base_dead else 160 + dead.bit_length() // 7)
-        if self.budget.spent > self.budget.limit:
-            self.budget.renew()
-        memo[value] = dead
+        size = len(value)
+        if size <= self.LONGEST_REMEMBERED:
+            budget = self.budget
+            # The string, its place in the dictionary, and the mask unless it is the one that most values share.
+            budget.spent += size + (160 if dead is self.base_dead else 640)
+            if budget.spent > budget.limit:
+                budget.renew()
+            if len(self.memo) >= self.MOST_REMEMBERED:
+                self.rotate()
+            self.memo[value] = dead
         return dead
 
     def _miss_int(self, value: int) -> int:

@@ -137,6 +137,12 @@ class Index:
         self._forget_plans()
         self._dirty = False
 
+    def forget(self) -> None:
+        """Drop what was remembered of events."""
+        self._forget_plans()
+        for field in self.fields.values():
+            field.forget()
+
     def _forget_plans(self) -> None:
         self._plans.clear()
         self._plans_by_fields.clear()
@@ -176,7 +182,7 @@ class Index:
             value = event[name]
             if type(value) is str:
                 known = remembered(value)
-                dead |= field.miss(value) if known is None else known
+                dead |= field.miss_text(value) if known is None else known
             else:
                 dead |= field.miss(value)
         if plan.keywords is not None and (live := self._keywords.constrained & ~dead):

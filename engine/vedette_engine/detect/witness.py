@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vedette_engine.detect import scanner, values
-from vedette_engine.detect.conjuncts import late_literal
+from vedette_engine.detect.conjuncts import late_literals
 from vedette_engine.detect.ir import Atom, Named, Node, Not, Op, Or, atoms
 from vedette_engine.detect.text_tests import equal_text
 
@@ -103,7 +103,8 @@ def atom_literal(atom: Atom) -> str:
     if atom.op in (Op.CONTAINS, Op.STARTSWITH, Op.ENDSWITH):
         literal: str = atom.value.lower()
         return literal
-    return late_literal(atom)
+    found = late_literals(atom)
+    return found[0] if found else ""
 
 
 def learn(events: Iterable[Mapping[str, Any]], conditions: Iterable[Node]) -> Statistics:

@@ -65,6 +65,10 @@ def to_document(event: Event, counters: Counters | None = None, size: int | None
     """
     shape = (tuple(event), tuple(map(type, event.values())))
     plan = _PLANS.get(shape)
+    if plan is None and not _PLANS.deserves_plan(shape):
+        event = dict(sorted(event.items()))
+        shape = (tuple(event), tuple(map(type, event.values())))
+        plan = _PLANS.get(shape)
     if plan is None:
         plan = _make_plan(event)
         _PLANS.put(shape, plan, sum(map(len, event)))

@@ -156,9 +156,7 @@ class Normaliser:
 def _held_elsewhere(event: Event, written: str) -> bool:
     """Whether the time stands in another field too, as it was written; readers that copy it keep the source."""
     return (
-        any(
-            event.get(name) == written
-            for name in ("winlog.time_created", "timestamp", "eventTime", "aws.cloudtrail.eventTime", "event.original")
-        )
+        event.get("winlog.time_created") == written
         or "event.original" in event
+        or any(event.get(name) == written for name in ("timestamp", "eventTime", "aws.cloudtrail.eventTime"))
     )

@@ -13,6 +13,7 @@ from vedette_engine.normalise.linux_auth import parse_linux_auth
 
 
 def whole(parsed: Any) -> list[Any]:
+    """A message that holds one record."""
     return [parsed]
 
 

@@ -111,9 +111,6 @@ _KEYS = {
 }
 """Dialect → where channel and event id are."""
 
-_NO_VALUE = frozenset({"-", ""})
-"""What Windows writes where it has nothing to say; not worth a copy."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
@@ -156,15 +153,20 @@ def to_ecs(native: Mapping[str, Any], counters: Counters | None = None) -> Event
 def read_windows(native: Mapping[str, Any], counters: Counters) -> Event:
     """As `to_ecs`, with `@timestamp` as the sender wrote it."""
     dialect, flat = _flatten_dialect(native, counters)
-    values = tuple(flat.values())
     channel_name, code_name = _KEYS[dialect]
     channel, code = flat.get(channel_name), flat.get(code_name)
     if type(channel) is not str:
         channel = ""
     if type(code) is not int and type(code) is not str:
         code = ""
+    values = tuple(flat.values())
     shape = (dialect, channel, code, tuple(flat), tuple(map(type, values)))
     plan = _PLANS.get(shape)
+    if plan is None and not _PLANS.deserves_plan(shape):
+        flat = dict(sorted(flat.items()))
+        values = tuple(flat.values())
+        shape = (dialect, channel, code, tuple(flat), tuple(map(type, values)))
+        plan = _PLANS.get(shape)
     if plan is None:
         plan = _make_plan(dialect, flat, channel, str(code))
         _PLANS.put(shape, plan, sum(map(len, flat)) + len(channel))
@@ -179,7 +181,8 @@ def _apply(plan: _Plan, values: tuple[Any, ...], counters: Counters) -> Event:
         event["event.code"] = str(event["event.code"])
     for name, copy in plan.copies:
         value = event.get(name)
-        if value is not None and copy not in event and value not in _NO_VALUE:
+        # "-" is what Windows writes where it has nothing to say; not worth a copy.
+        if value is not None and value != "-" and value != "" and copy not in event:  # noqa: PLR1714 - a value may be a list, which no set holds
             event[copy] = _read_pid(value) if copy.endswith(".pid") else value
     _interpret(plan, event)
     if plan.time is not None:

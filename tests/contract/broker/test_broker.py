@@ -371,7 +371,7 @@ def test_consumers_share_a_queue_without_doubling(place: Any, publish: Callable[
     publish(*(b"%d" % n for n in range(40)))
     child = (
         "c = broker.consume(['q'], prefetch=3)\n"
-        "while got := c.fetch(3, 1.0):\n"
+        "while got := c.fetch(3, 0.3):\n"
         "    c.ack([d.tag for d in got])\n"
         "    say(*(d.body.decode() for d in got))\n"
     )
@@ -408,7 +408,7 @@ def test_a_consumer_may_be_used_by_several_threads(broker: Broker, publish: Call
     taken: list[bytes] = []
 
     def work() -> None:
-        while found := consumer.fetch(2, 0.5):
+        while found := consumer.fetch(2, 0.2):
             taken.extend(delivery.body for delivery in found)
             consumer.ack([delivery.tag for delivery in found])
 

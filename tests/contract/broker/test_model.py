@@ -126,4 +126,4 @@ class BrokerMachine(RuleBasedStateMachine):
 
 
 TestBrokerMachine = BrokerMachine.TestCase
-TestBrokerMachine.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+TestBrokerMachine.settings = settings(max_examples=20, stateful_step_count=20, deadline=None)

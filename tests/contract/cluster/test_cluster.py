@@ -286,7 +286,7 @@ _JSON = st.recursive(
 )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(specs=st.lists(st.dictionaries(st.text("abc", max_size=3), _JSON, max_size=3), min_size=2, max_size=4))
 def test_the_generation_grows_with_the_spec_and_only_with_it(
     cluster: LocalCluster, specs: list[dict[str, Any]]

@@ -15,6 +15,7 @@ from vedette_backends.cluster.folder import FolderSync, SyncResult
 from vedette_backends.cluster.local import LocalCluster
 from vedette_backends.cluster.protocol import Change, Key
 from vedette_backends.errors import ConflictError
+from vedette_crds.load import Loaded, load_text
 from vedette_crds.problems import Problem
 
 
@@ -435,6 +436,30 @@ def test_what_cannot_be_kept_is_a_problem(
     assert "cannot be kept" in messages(cluster)[0]
 
 
+def test_a_file_that_the_loader_stumbles_over_does_not_stop_the_others(
+    cluster: LocalCluster,
+    write: Callable[..., None],
+    sync: Callable[[], SyncResult],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    write("a.yaml", config("a"))
+    sync()
+
+    def stumble(data: bytes, name: str) -> Loaded:
+        if name == "a.yaml":
+            raise RecursionError("too deep")
+        return load_text(data, name)
+
+    monkeypatch.setattr("vedette_backends.cluster.folder.load_text", stumble)
+    write("a.yaml", config("a", "2"))
+    write("b.yaml", config("b"))
+    sync()
+    assert values(cluster) == {"a": "1", "b": "1"}
+    assert messages(cluster) == ["a.yaml: cannot be understood: RecursionError: too deep"]
+    assert "a.yaml" in caplog.text
+
+
 def test_many_problems_of_a_file_are_bounded(
     cluster: LocalCluster, write: Callable[..., None], sync: Callable[[], SyncResult]
 ) -> None:
@@ -452,7 +477,7 @@ _STEP = st.dictionaries(
 )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(steps=st.lists(_STEP, min_size=1, max_size=5))
 def test_the_cluster_follows_any_history_of_the_folder(
     tmp_path_factory: pytest.TempPathFactory, steps: list[dict[str, dict[str, str] | None]]

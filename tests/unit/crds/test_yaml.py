@@ -93,11 +93,11 @@ def test_a_block_text_may_hold_document_marks_of_its_own() -> None:
     assert only("sigma: |\n  a: 1\n  ---\n  b: 2\n").value == {"sigma": "a: 1\n---\nb: 2\n"}
 
 
-def test_every_duplicate_key_is_named_with_both_lines() -> None:
+def test_every_duplicate_key_is_named_with_its_line_and_the_other() -> None:
     tree = only("a: 1\nb: {c: 1, c: 2}\na: 3\n")
     assert [(str(problem.line), problem.path, problem.hint) for problem in tree.problems] == [
-        ("2", "b.c", "the first one is in line 2"),
-        ("3", "a", "the first one is in line 1"),
+        ("2", "b.c", "the other one is in the same line"),
+        ("3", "a", "the other one stands 2 lines higher"),
     ]
 
 

@@ -113,7 +113,7 @@ def raw_of(event: dict[str, Any]) -> bytes | None:
     return raw if orjson.loads(raw) == event else None
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow])
 @given(rule_lists(), st.lists(events, min_size=1, max_size=4), st.booleans())
 def test_the_index_gives_what_naive_evaluation_gives(
     rules: list[Rule], some: list[dict[str, Any]], hyperscan: bool
@@ -127,7 +127,7 @@ def test_the_index_gives_what_naive_evaluation_gives(
         assert keys(learned.match(event, raw_of(event))) == expected
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(rule_lists(), st.lists(events, min_size=1, max_size=3), st.data())
 def test_adding_removing_and_merging_in_any_order_equals_a_fresh_engine(
     rules: list[Rule], some: list[dict[str, Any]], data: st.DataObject
@@ -150,7 +150,7 @@ def test_adding_removing_and_merging_in_any_order_equals_a_fresh_engine(
     assert keys(engine.rules) == list(present)
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(rule_lists(), events, st.sampled_from(["x", "y", None]), st.sampled_from(["c", None]))
 def test_only_rules_for_the_events_log_sources_are_tried(
     rules: list[Rule], event: dict[str, Any], product: str | None, category: str | None
@@ -160,7 +160,7 @@ def test_only_rules_for_the_events_log_sources_are_tried(
     assert keys(Engine(rules, naming=NATIVE).match(event, None, sources)) == expected
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(rule_lists())
 def test_a_rule_survives_json(rules: list[Rule]) -> None:
     for rule in rules:
@@ -169,7 +169,7 @@ def test_a_rule_survives_json(rules: list[Rule]) -> None:
         assert again.key == rule.key
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(conditions, events)
 def test_an_explanation_has_the_verdict_of_the_rule(condition: Node, event: dict[str, Any]) -> None:
     rule = make_rule(condition, Logsource(), 0)

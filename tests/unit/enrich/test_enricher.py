@@ -36,7 +36,7 @@ def test_enrichments_run_in_their_order_then_by_name() -> None:
         ({"fields": ["user.name", "user.id"]}, False),
     ],
 )
-def test_an_enrichment_applies_by_dataset_source_and_fields(applies: dict[str, Any], runs: bool) -> None:
+def test_an_enrichment_applies_by_dataset_source_and_fields(applies: dict[str, Any], *, runs: bool) -> None:
     event: dict[str, Any] = {"event.dataset": "system.auth", "user.name": "ana"}
     enricher = enrich(event, {"set": {"done": True}, "appliesTo": applies})
     assert ("done" in event) is runs

@@ -52,7 +52,8 @@ def test_a_network_database_fills_the_as_fields(databases: Path, target: str) ->
 
 def test_what_is_no_address_fails_and_what_is_unknown_is_a_miss(databases: Path) -> None:
     geo = enricher((databases / "GeoLite2-City-Test.mmdb").read_bytes())
-    for value in ("somewhere", "127.0.0.1", 7, []):
+    values: list[Any] = ["somewhere", "127.0.0.1", 7, []]
+    for value in values:
         geo.apply({"source.ip": value})
     assert geo.counters == {"geo": {"applied": 0, "misses": 2, "failed": 2}}
 

@@ -96,7 +96,7 @@ def test_times_are_integers_in_events_and_iso_in_documents() -> None:
 )
 def test_odd_names_are_made_safe_and_never_merged(names: list[str], stored: list[str]) -> None:
     _, other, _ = split(dict.fromkeys(names, 1))
-    assert list(other) == stored
+    assert set(other) == set(stored)
 
 
 def test_long_names_are_cut_to_512_bytes_and_stay_apart() -> None:
@@ -188,7 +188,7 @@ def test_flattening_loses_no_leaf_and_merges_only_equal_ones(record: dict[str, A
 
 def test_lists_of_objects_become_one_list_per_leaf() -> None:
     counters: Counters = {}
-    record = {
+    record: dict[str, Any] = {
         "r": [{"a": 1, "b": {"c": "x"}}, {"a": 2}, 3, [4, {"a": 5}], None],
         "s": [1, "x"],
         "e": [],

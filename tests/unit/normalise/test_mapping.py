@@ -91,7 +91,7 @@ def test_a_value_that_cannot_be_converted_stays_where_it_was_and_is_counted(
         ({"equals": {"a": 1}}, {"a": [2, 1]}, True),
     ],
 )
-def test_conditions(when: dict[str, Any], event: dict[str, Any], applies: bool) -> None:
+def test_conditions(when: dict[str, Any], event: dict[str, Any], *, applies: bool) -> None:
     result, _ = run(dict(event), {"set": "done", "value": True, "when": when})
     assert ("done" in result) is applies
 

@@ -11,20 +11,47 @@ Normalise = Callable[..., dict[str, Any]]
 def test_known_fields_get_their_ecs_names_and_others_stay_below_mozdef(normalise: Normalise) -> None:
     event = normalise(
         {
-            "utctimestamp": "2025-11-24T15:00:00+00:00", "receivedtimestamp": "2025-11-24T15:00:01+00:00",
-            "category": "authentication", "severity": "INFO", "summary": "failed", "hostname": "web1", "processname": "sshd",
-            "processid": "12", "source": "auth", "tags": "a", "surprise": {"x": 1},
-            "details": {"sourceipaddress": "2001:db8::1", "username": "ana", "success": False, "sourceport": 7, "odd": [1]},
+            "utctimestamp": "2025-11-24T15:00:00+00:00",
+            "receivedtimestamp": "2025-11-24T15:00:01+00:00",
+            "category": "authentication",
+            "severity": "INFO",
+            "summary": "failed",
+            "hostname": "web1",
+            "processname": "sshd",
+            "processid": "12",
+            "source": "auth",
+            "tags": "a",
+            "surprise": {"x": 1},
+            "details": {
+                "sourceipaddress": "2001:db8::1",
+                "username": "ana",
+                "success": False,
+                "sourceport": 7,
+                "odd": [1],
+            },
         },
         format="mozdef",
-    )  # fmt: skip
+    )
     expected = {
-        "@timestamp": 1_763_996_400_000, "event.created": "2025-11-24T15:00:01+00:00", "event.category": ["authentication"],
-        "mozdef.category": "authentication", "log.level": "INFO", "message": "failed", "host.name": "web1",
-        "process.name": "sshd", "process.pid": "12", "mozdef.source": "auth", "tags": ["a"], "mozdef.surprise.x": 1,
-        "source.ip": "2001:db8::1", "user.name": "ana", "event.outcome": "failure", "source.port": 7,
-        "mozdef.details.odd": [1], "mozdef.details.success": False,
-    }  # fmt: skip
+        "@timestamp": 1_763_996_400_000,
+        "event.created": "2025-11-24T15:00:01+00:00",
+        "event.category": ["authentication"],
+        "mozdef.category": "authentication",
+        "log.level": "INFO",
+        "message": "failed",
+        "host.name": "web1",
+        "process.name": "sshd",
+        "process.pid": "12",
+        "mozdef.source": "auth",
+        "tags": ["a"],
+        "mozdef.surprise.x": 1,
+        "source.ip": "2001:db8::1",
+        "user.name": "ana",
+        "event.outcome": "failure",
+        "source.port": 7,
+        "mozdef.details.odd": [1],
+        "mozdef.details.success": False,
+    }
     assert {name: event.get(name) for name in expected} == expected
 
 

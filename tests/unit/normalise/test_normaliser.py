@@ -50,7 +50,7 @@ def test_an_unreadable_time_is_kept_as_it_was_written(normalise: Normalise) -> N
 
 @pytest.mark.parametrize(("ahead", "marked"), [(300_000, False), (300_001, True)])
 def test_a_time_more_than_five_minutes_ahead_is_marked_and_stays(
-    normalise: Normalise, ahead: int, marked: bool
+    normalise: Normalise, ahead: int, *, marked: bool
 ) -> None:
     event = normalise({"@timestamp": NOW + ahead})
     assert event["@timestamp"] == NOW + ahead

@@ -28,9 +28,17 @@ def spec(**test: Any) -> dict[str, Any]:
 def test_a_source_config_reads_the_manifest_and_the_model_alike() -> None:
     written = SourceConfig.from_spec("shop", "web", spec(input=LINE))
     assert written == SourceConfig(
-        namespace="shop", name="web", format="json", parser="linux.auth", dataset="system.auth", product="linux",
-        service="auth", security_4688=True, max_event_bytes=2048, mapping=tuple(spec()["mapping"]),
-    )  # fmt: skip
+        namespace="shop",
+        name="web",
+        format="json",
+        parser="linux.auth",
+        dataset="system.auth",
+        product="linux",
+        service="auth",
+        security_4688=True,
+        max_event_bytes=2048,
+        mapping=tuple(spec()["mapping"]),
+    )
     assert SourceConfig.from_spec("shop", "web", LogSourceSpec.model_validate(spec(input=LINE))) == written
 
 

@@ -7,6 +7,11 @@ import pytest
 
 Normalise = Callable[..., dict[str, Any]]
 
+STRUCTURED = (
+    '<165>1 2025-11-24T15:00:00.003Z mymachine.example.com evntslog 42 ID47 [exampleSDID@32473 iut="3" '
+    'eventSource="App \\"lication\\]"][x@1 a=""] \ufeffAn application event'
+)
+
 
 @pytest.mark.parametrize(
     ("line", "expected"),
@@ -34,8 +39,7 @@ Normalise = Callable[..., dict[str, Any]]
         ("Nov 22 10:00:00 web1 -- MARK --", {"host.name": "web1", "message": "-- MARK --"}),
         ("<13>no header at all", {"log.syslog.severity.name": "notice", "message": "no header at all"}),
         (
-            '<165>1 2025-11-24T15:00:00.003Z mymachine.example.com evntslog 42 ID47 [exampleSDID@32473 iut="3" '
-            'eventSource="App \\"lication\\]"][x@1 a=""] \ufeffAn application event',
+            STRUCTURED,
             {
                 "@timestamp": 1_763_996_400_003,
                 "host.name": "mymachine.example.com",

@@ -94,10 +94,16 @@ BEAT6: dict[str, Any] = {
     "event_data": {"CommandLine": "whoami /all", "Image": "C:\\Windows\\System32\\whoami.exe", "ProcessId": "3412"},
     "host": {"name": "collector"},
 }
-DOTTED = {f"winlog.{name}": value for name, value in BEAT["winlog"].items() if not isinstance(value, dict)} | {
-    f"winlog.event_data.{name}": value for name, value in BEAT["winlog"]["event_data"].items()
-} | {"winlog.process.pid": 3904, "winlog.process.thread.id": 4272, "winlog.user.identifier": "S-1-5-18",
-     "@timestamp": BEAT["@timestamp"]}  # fmt: skip
+DOTTED = (
+    {f"winlog.{name}": value for name, value in BEAT["winlog"].items() if not isinstance(value, dict)}
+    | {f"winlog.event_data.{name}": value for name, value in BEAT["winlog"]["event_data"].items()}
+    | {
+        "winlog.process.pid": 3904,
+        "winlog.process.thread.id": 4272,
+        "winlog.user.identifier": "S-1-5-18",
+        "@timestamp": BEAT["@timestamp"],
+    }
+)
 
 
 @pytest.mark.parametrize(
@@ -185,9 +191,18 @@ def test_keywords_of_security_events_tell_the_outcome(keywords: Any, outcome: st
 
 def test_a_logon_names_user_and_origin_besides_the_native_fields() -> None:
     event = to_ecs(
-        {"EventID": "4625", "Channel": "Security", "TargetUserName": "ana", "SubjectUserName": "-", "IpAddress": "192.0.2.7",
-         "IpPort": "0", "WorkstationName": "-", "ProcessId": "0x1f4", "ProcessName": "C:\\a.exe"}
-    )  # fmt: skip
+        {
+            "EventID": "4625",
+            "Channel": "Security",
+            "TargetUserName": "ana",
+            "SubjectUserName": "-",
+            "IpAddress": "192.0.2.7",
+            "IpPort": "0",
+            "WorkstationName": "-",
+            "ProcessId": "0x1f4",
+            "ProcessName": "C:\\a.exe",
+        }
+    )
     assert event["user.name"] == event["winlog.event_data.TargetUserName"] == "ana"
     assert event["source.ip"] == event["winlog.event_data.IpAddress"] == "192.0.2.7"
     assert event["event.action"] == "logon-failed"

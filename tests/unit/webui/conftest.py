@@ -113,10 +113,13 @@ class World:
         self.store.create_alerts([alert])
         return alert
 
-    def event(self, number: int, document: dict[str, Any]) -> NewEvent:
-        event = NewEvent(f"{number:032x}", NOW - number * 1000, NOW - number * 1000, f"hash-{number}", document)
-        self.store.create_events("30d", [event])
-        return event
+    def events(self, documents: dict[int, dict[str, Any]]) -> None:
+        """Store events under their numbers, each a second older than the one before."""
+        made = [
+            NewEvent(f"{number:032x}", NOW - number * 1000, NOW - number * 1000, f"hash-{number}", document)
+            for number, document in documents.items()
+        ]
+        self.store.create_events("30d", made)
 
     def close(self) -> None:
         self.store.close()

@@ -31,7 +31,7 @@ def test_no_page_carries_inline_script_or_style(world: Any, ana: Any) -> None:
         assert " style=" not in page, path
         assert " onclick" not in page
         assert "javascript:" not in page
-        assert page.count("<script") == page.count("<script type=\"module\" src=") == 1, path
+        assert page.count("<script") == page.count('<script type="module" src=') == 1, path
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "localhost.evil.example:8420", "[::1"])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from vedette_webui import sessions
 from vedette_webui.settings import Account, Settings
-from vedette_webui.signin import _inside
+from vedette_webui.visit import inside
 
 SETTINGS = Settings([Account("ana", "engineer", hashlib.sha256(b"right").hexdigest())], session_key=b"k" * 32)
 ANA = SETTINGS.accounts[0]
@@ -84,9 +84,11 @@ def test_a_link_from_another_site_finds_its_way_to_the_strict_cookie(world: Any)
     assert 'http-equiv="refresh"' in page.text
 
 
-@pytest.mark.parametrize("target", ["//evil.example", "https://evil.example", "/\\evil.example", "evil", "", "/a\nb"])
+@pytest.mark.parametrize(
+    "target", ["//evil.example", "https://evil.example", "/\\evil.example", "evil", "", "/a\nb", "//[x"]
+)
 def test_signing_in_never_leads_to_another_site(target: str) -> None:
-    assert _inside(target) == "/alerts"
+    assert inside(target) == "/alerts"
 
 
 @given(st.binary(max_size=300) | st.just(b""))

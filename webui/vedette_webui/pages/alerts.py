@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from vedette_backends.errors import ConflictError, NotFoundError
 from vedette_backends.store.protocol import Alert, AlertFilter, StoredEvent
-from vedette_webui import chart
+from vedette_webui import chart, why
 from vedette_webui import show as showing
 from vedette_webui.entities import entities
 from vedette_webui.journal import note_change
@@ -92,7 +92,7 @@ def show(visit: Visit) -> Response:
     alert = find(visit, visit.request.path_params["id"])
     detection = _mapping(alert.body.get("detection"))
     events = evidence(alert)
-    explanation = detection.get("explanation")
+    explanation = why.read(detection.get("explanation"))
     similar = store.search_alerts(AlertFilter(rules=(alert.rule,)), size=7)
     found = entities(showing.flat(event.document) for event in events)
     return visit.render(
@@ -101,8 +101,8 @@ def show(visit: Visit) -> Response:
         latest=latest,
         detection=detection,
         events=events,
-        explanation=explanation if isinstance(explanation, Mapping) else None,
-        matched=matched_fields(explanation),
+        explanation=explanation,
+        matched=why.matched(explanation),
         similar=[other for other in similar.alerts if other.id != alert.id][:6],
         similar_total=max(similar.total - 1, 0),
         entities=[(name, value, _alerts_with(visit, value)) for name, value in found],
@@ -193,21 +193,6 @@ def set_workflow(visit: Visit, alert_id: str, version: int, workflow: Mapping[st
     alert = visit.store.update_alert(alert_id, version, {**workflow, **mark})
     note_change(visit, "history", alert_id, workflow)
     return alert
-
-
-def matched_fields(explanation: Any) -> dict[str, str]:
-    """Fields whose values made the rule fire, each with the expectation that it met."""
-    found: dict[str, str] = {}
-    pending = [explanation]
-    while pending and len(found) < 500:
-        node = pending.pop()
-        if not isinstance(node, Mapping):
-            continue
-        pending.extend(reversed(_list(node.get("parts"))))
-        if node.get("kind") == "atom" and node.get("held") and isinstance(node.get("field"), str):
-            expected = showing.scalar(node.get("expected", ""))
-            found.setdefault(node["field"], f"{node.get('operator', '')} {expected}".strip())
-    return found
 
 
 _BLANK: dict[str, str] = {"status": "new", "owner": "", "disposition": ""}

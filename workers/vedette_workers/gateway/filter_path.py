@@ -14,9 +14,9 @@ _MAX_PARTS: Final = 8
 def filtered(body: dict[str, Any], filter_path: str) -> dict[str, Any]:
     """What of `body` the comma-separated patterns select.
 
-PLACE
-    one that excludes (`-took`), nothing is filtered: the client then gets more than it asked for, which it must expect
-    of older servers too.
+    `*` stands for any part of a name and `**` for any path. With more than 20 patterns or 1,000 characters, a pattern
+    of more than eight parts or one that excludes (`-took`), nothing is filtered: the client then gets more than it
+    asked for, which it must expect of older servers too.
     """
     patterns = [pattern.split(".") for pattern in filter_path[:_MAX_LENGTH].split(",")]
     if len(filter_path) > _MAX_LENGTH or len(patterns) > _MAX_PATTERNS or not all(map(_supported, patterns)):

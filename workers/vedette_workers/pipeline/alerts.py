@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vedette_engine.detect.explain import explain
-
 from vedette_backends.store.protocol import Alert
 from vedette_engine.alerting.bundle import BundledRule
 from vedette_engine.alerting.ids import alert_id
 from vedette_engine.alerting.summary import fields_of, render
+from vedette_engine.detect.explain import explain
 from vedette_engine.detect.naming import ECS
 from vedette_engine.detect.rule import Rule
 from vedette_engine.normalise.document import to_document

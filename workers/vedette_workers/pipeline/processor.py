@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
@@ -17,18 +17,16 @@ from vedette_backends.store.protocol import NewEvent
 from vedette_crds.problems import ProblemsError
 from vedette_engine.alerting.bundle import Bundle, BundledEnrichment
 from vedette_engine.alerting.ids import digest
-from vedette_engine.detect.engine import Engine
 from vedette_engine.detect.logsource import Logsource
 from vedette_engine.detect.routing import event_logsources
-from vedette_engine.detect.rule import Rule
 from vedette_engine.enrich.base import Enricher, compile_enrichments
 from vedette_engine.normalise.errors import Malformed
 from vedette_engine.normalise.normaliser import Normaliser
 from vedette_engine.normalise.source import SourceConfig
 from vedette_engine.wire import Record
-from vedette_workers.pipeline.alerts import Alerting
 from vedette_workers.pipeline.counters import Counters
 from vedette_workers.pipeline.effects import Arrival, Effects
+from vedette_workers.pipeline.ruleset import Ruleset
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +48,7 @@ class Processor:
         self.namespace = namespace
         self.counters = counters
         self.sources: dict[str, _Source] = {}
-        self._engine = Engine()
-        self._rules: dict[str, tuple[str, list[str]]] = {}
-        self._alerting = Alerting(namespace)
+        self.ruleset = Ruleset(namespace)
         self._enrichments: tuple[BundledEnrichment, ...] | None = None
         self._enricher: Enricher | None = None
 
@@ -69,13 +65,9 @@ class Processor:
             )
             if enricher.problems:
                 raise ProblemsError(enricher.problems)
-        fresh = {
-            item.name: [Rule.from_json(document) for document in item.sigma]
-            for item in bundle.rules
-            if self._rules.get(item.name, ("",))[0] != item.hash
-        }
+        fresh = self.ruleset.prepare(bundle)
         self.sources, self._enricher, self._enrichments = sources, enricher, enrichments
-        self._swap_rules(bundle, fresh)
+        self.ruleset.swap(bundle, fresh)
 
     def _source(self, name: str, raw: Mapping[str, Any]) -> _Source:
         config = SourceConfig.from_json(raw)
@@ -83,23 +75,6 @@ class Processor:
         if have is not None and have.config == config:
             return have
         return _Source(config, Normaliser(config), _claim(config))
-
-    def _swap_rules(self, bundle: Bundle, fresh: Mapping[str, Sequence[Rule]]) -> None:
-        names = {item.name for item in bundle.rules}
-        for name in [name for name in self._rules if name in fresh or name not in names]:
-            for key in self._rules.pop(name)[1]:
-                self._engine.remove(key)
-            self._alerting.forget(name)
-        for item in bundle.rules:
-            if item.name in fresh:
-                keys = [f"{item.name}/{index}" for index in range(len(fresh[item.name]))]
-                rules = [replace(rule, key=key) for rule, key in zip(fresh[item.name], keys, strict=True)]
-                for rule in rules:
-                    self._engine.add(rule)
-                self._rules[item.name] = (item.hash, keys)
-                self._alerting.learn(item, rules)
-        if fresh:
-            self._engine.merge()
 
     # events ---------------------------------------------------------------------------------------------------------
     def process(self, record: Record, arrival: Arrival, effects: Effects) -> None:
@@ -141,10 +116,10 @@ class Processor:
             self._enricher.apply(event, source)
         config = known.config
         logsources = event_logsources(event, known.claimed, security_4688=config.security_4688)
-        matched = self._engine.match(event, None, logsources)
+        matched = self.ruleset.match(event, logsources)
         time = event["@timestamp"]
         for rule in matched:
-            effects.alerts.append(self._alerting.alert(rule, event, record.id, arrival))
+            effects.alerts.append(self.ruleset.alerting.alert(rule, event, record.id, arrival))
             self.counters.rule_matched(rule.key.rpartition("/")[0], arrival.now)
         document = known.normaliser.document(event, len(raw))
         content = blake2b(raw, digest_size=16).hexdigest()

@@ -20,11 +20,11 @@ from vedette_backends.store.protocol import DeadLetter, Store
 from vedette_engine.alerting.bundle import Bundle
 from vedette_engine.alerting.ids import dead_letter_id
 from vedette_engine.wire import Record, WireError, decode
+from vedette_workers.heartbeat import Pulse, beat
 from vedette_workers.pipeline.committer import Batch, Committer
 from vedette_workers.pipeline.counters import Counters
 from vedette_workers.pipeline.effects import Arrival, Effects
 from vedette_workers.pipeline.follow import BundleFollower
-from vedette_workers.pipeline.heartbeat import Pulse, beat
 from vedette_workers.pipeline.isolation import FROM_DELIVERY, Isolation, Try
 from vedette_workers.pipeline.processor import Processor
 
@@ -84,6 +84,7 @@ class PipelineWorker:
         self._busy_since = 0.0
         self._batch = Batch()
         self._committed = 0.0
+        self._pulse = Pulse(settings.beat_interval, self._beat)
 
     # life -----------------------------------------------------------------------------------------------------------
     def stop(self) -> None:
@@ -92,8 +93,7 @@ class PipelineWorker:
 
     def run(self) -> None:
         """Work until `stop`. Raises only what no retry can mend."""
-        pulse = Pulse(self._settings.beat_interval, self._beat)
-        pulse.start()
+        self._pulse.start()
         try:
             while not self._stopping.is_set():
                 self._follow()
@@ -103,11 +103,12 @@ class PipelineWorker:
                 waiting = FLUSH - (time.monotonic() - self._committed) if self._batch.tags else IDLE
                 for delivery in self._fetch(max(0.0, min(waiting, IDLE))):
                     self._take(delivery, self._batch)
+                self._processor.ruleset.settle(time.monotonic())
                 if self._due():
                     self._commit()
         finally:
             self._end_consuming()
-            pulse.stop()
+            self._pulse.stop()
 
     def _fetch(self, timeout: float) -> list[Delivery]:
         assert self._consumer is not None
@@ -134,7 +135,10 @@ class PipelineWorker:
 
     # bundle and queues ----------------------------------------------------------------------------------------------
     def _follow(self) -> None:
-        if self._follower.poll() or (self._consumer is None and self._follower.current):
+        if self._follower.poll():
+            self._pulse.now()
+            self._attend()
+        elif self._consumer is None and self._follower.current:
             self._attend()
 
     def _load(self, bundle: Bundle, tables: Callable[[str], bytes]) -> None:

@@ -22,7 +22,8 @@ class Pulse:
     def __init__(self, interval: float, tick: Callable[[str, int], None]) -> None:
         self._interval = interval
         self._tick = tick
-        self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._stopped = False
         self._incarnation = secrets.token_hex(8)
         self._started = time.time_ns() // 1_000_000
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -33,30 +34,36 @@ class Pulse:
 
     def stop(self) -> None:
         """A last beat, then silence."""
-        self._stop.set()
+        self._stopped = True
+        self._wake.set()
         self._thread.join()
+
+    def now(self) -> None:
+        """A beat at once: something changed that others wait for."""
+        self._wake.set()
 
     def _run(self) -> None:
         while True:
-            last = self._stop.is_set()
+            self._wake.clear()
+            last = self._stopped
             try:
                 self._tick(self._incarnation, self._started)
             except BackendError as error:
                 log.warning("heartbeat: %s", error)
             if last:
                 return
-            self._stop.wait(self._interval)
+            self._wake.wait(self._interval)
 
 
 def beat(
-    store: Store, *, role: str, incarnation: str, started: int, now: int, body: Mapping[str, Any], worker: str = ""
+    store: Store, *, role: str, incarnation: str, started: int, body: Mapping[str, Any], now: int | None = None
 ) -> None:
-    """Write one heartbeat."""
+    """Write one heartbeat; `now` in ms, by default the wall clock."""
     store.put_heartbeat(
         Heartbeat(
-            worker=worker or role,
+            worker=role,
             incarnation=incarnation,
-            time=now,
-            body={"role": role, "pid": os.getpid(), "started": started, **body},
+            time=time.time_ns() // 1_000_000 if now is None else now,
+            body={**body, "role": role, "pid": os.getpid(), "started": started},
         )
     )

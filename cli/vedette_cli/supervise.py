@@ -1,0 +1,124 @@
+"""The supervisor behind `vedette up`: watches the folder, runs the control loop, keeps the workers running."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import urllib.request
+from collections import Counter
+from pathlib import Path
+from urllib.error import URLError
+
+import click
+
+from vedette_backends.cluster.folder import FolderSync
+from vedette_backends.workloads.processes import ProcessWorkloads
+from vedette_cli.data import UI_TOKEN, Data
+from vedette_cli.fleet import Addresses, wanted
+from vedette_operator.cache import ContentCache, code_stamp
+from vedette_operator.controller import Backends, Controller
+from vedette_operator.tables import Tables
+
+STEP = 0.25
+GRACE = 15.0
+START_DEADLINE = 60.0
+
+
+class Supervisor:
+    """The folder's watcher, the control loop and the workers of one data folder."""
+
+    def __init__(self, folder: Path, data: Data, addresses: Addresses, workloads: ProcessWorkloads) -> None:
+        self._folder = folder
+        self._data = data
+        self._addresses = addresses
+        self._workloads = workloads
+        self._cluster = data.cluster()
+        self._sync = FolderSync(folder, self._cluster, exclude=[data.root])
+        self._cache = ContentCache(data.cache / "verdicts.db", code_stamp())
+        self._controller = Controller(
+            self._cluster,
+            Backends(data.store, data.broker),
+            Tables(self._cluster, data.claims, folder),
+            self._cache,
+            data.gateway_file,
+            _progress,
+        )
+        self._said: set[str] = set()
+
+    def run(self, stop: threading.Event, started: float) -> None:
+        """Work until `stop` is set."""
+        _say(f"reading {self._folder}")
+        self._sync.sync()
+        self._controller.start()
+        self._tell_what_is_there()
+        watcher = threading.Thread(target=self._sync.run, args=(stop,), name="folder", daemon=True)
+        watcher.start()
+        announced = False
+        while not stop.is_set():
+            self._workloads.reconcile(wanted(self._data, self._addresses, self._controller.spaces))
+            self._controller.step(STEP)
+            self._tell_troubles()
+            if not announced:
+                announced = self._announce(started)
+        _say("stopping: finishing what was accepted")
+        self._workloads.stop(GRACE)
+        watcher.join()
+
+    def close(self) -> None:
+        """End workers and release files."""
+        self._workloads.stop(GRACE)
+        self._controller.close()
+        self._cache.close()
+        self._cluster.close()
+
+    def _tell_what_is_there(self) -> None:
+        counts = Counter[str]()
+        for space in self._controller.spaces.values():
+            for kind, known in space.objects.items():
+                counts[kind] += len(known)
+                for item in known.values():
+                    for problem in item.verdict.problems:
+                        click.echo(f"  ✗ {problem.at(object=str(item.object.key), file=item.object.origin)}", err=True)
+        for problem in self._cluster.problems():
+            click.echo(f"  ✗ {problem}", err=True)
+        _say(f"{counts['LogSource']} sources, {counts['Enrichment']} enrichments, {counts['AlertRule']} rules")
+
+    def _tell_troubles(self) -> None:
+        for status in self._workloads.status():
+            if status.problem and status.problem not in self._said:
+                self._said.add(status.problem)
+                click.echo(f"  ✗ {status.name}: {status.problem} (log: {self._data.logs / status.name}.log)", err=True)
+
+    def _announce(self, started: float) -> bool:
+        if not all(
+            _answers(self._addresses.host, port) for port in (self._addresses.port, self._addresses.ingest_port)
+        ):
+            if time.monotonic() - started > START_DEADLINE and "late" not in self._said:
+                self._said.add("late")
+                _say(f"not up after {START_DEADLINE:.0f} s; the logs in {self._data.logs} say why")
+            return False
+        token = self._data.secret(UI_TOKEN)
+        pages, ingest = self._addresses.pages, self._addresses.ingest
+        _say(f"ready after {time.monotonic() - started:.1f} s")
+        click.echo(f"\n  open    {pages}/?token={token}")
+        click.echo(f"  events  {ingest}/events  (Authorization: Bearer <the token of a source>)")
+        click.echo(f"  demo    vedette demo --dir {self._folder} --url {ingest}\n")
+        sys.stdout.flush()
+        return True
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{host}:{port}/healthz", timeout=1) as answer:
+            return bool(answer.status == 200)
+    except (URLError, OSError):
+        return False
+
+
+def _say(text: str) -> None:
+    click.echo(f"vedette: {text}", err=True)
+
+
+def _progress(done: int, everything: int) -> None:
+    _say(f"judging rules {done}/{everything}")

@@ -1,0 +1,159 @@
+"""The live stream: nothing is missed between the page and the stream, or while a reader is away."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from vedette_backends.errors import UnavailableError
+from vedette_webui import live as module
+from vedette_webui.live import Live, Watch
+
+
+async def next_event(stream: AsyncIterator[bytes], name: str) -> tuple[str, Any]:
+    """The id and data of the next event of this name."""
+    async with asyncio.timeout(10):
+        async for raw in stream:
+            for block in raw.decode().split("\n\n"):
+                fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line)
+                if fields.get("event") == name:
+                    return fields.get("id", ""), json.loads(fields["data"])
+    raise AssertionError(f"the stream ended without {name}")
+
+
+def test_an_alert_is_told_as_soon_as_it_is_stored(world: Any) -> None:
+    async def scene() -> None:
+        stream = Live().stream("shop", world.store, None, None, "")
+        await next_event(stream, "hello")
+        await asyncio.to_thread(world.alert, 1)
+        number, data = await next_event(stream, "alerts")
+        assert data["ids"] == ["alert-1"]
+        assert data["new"] == 1
+        assert int(number) == data["change"] == world.store.latest_change()
+        await stream.aclose()
+
+    asyncio.run(scene())
+
+
+def test_a_reader_that_comes_back_gets_what_it_missed(world: Any) -> None:
+    async def scene() -> None:
+        live = Live()
+        stream = live.stream("shop", world.store, None, None, "")
+        last, _ = await next_event(stream, "hello")
+        await stream.aclose()
+        for number in (1, 2, 3):
+            world.alert(number)
+        world.store.update_alert("alert-2", 1, {"status": "closed"})
+        stream = live.stream("shop", world.store, int(last), None, "")
+        _, data = await next_event(stream, "alerts")
+        assert set(data["ids"]) == {"alert-1", "alert-2", "alert-3"}
+        await stream.aclose()
+        assert live.streams == 0
+
+    asyncio.run(scene())
+
+
+def test_more_changes_than_fit_are_told_in_several_steps(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "IDS", 10)
+
+    async def scene() -> None:
+        start = world.store.latest_change()
+        for number in range(25):
+            world.alert(number)
+        stream = Live().stream("shop", world.store, start, None, "")
+        seen: set[str] = set()
+        while len(seen) < 25:
+            _, data = await next_event(stream, "alerts")
+            assert len(data["ids"]) <= 10
+            seen |= set(data["ids"])
+        await stream.aclose()
+
+    asyncio.run(scene())
+
+
+def test_a_change_number_of_another_store_starts_at_the_present(world: Any) -> None:
+    async def scene() -> None:
+        stream = Live().stream("shop", world.store, 10**12, None, "")
+        _, data = await next_event(stream, "hello")
+        assert data["change"] == world.store.latest_change()
+        await stream.aclose()
+
+    asyncio.run(scene())
+
+
+def test_a_silent_stream_says_that_it_lives(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PING", 0.05)
+
+    async def scene() -> None:
+        stream = Live().stream("shop", world.store, None, None, "")
+        await next_event(stream, "ping")
+        await stream.aclose()
+
+    asyncio.run(scene())
+
+
+def test_closing_ends_every_stream(world: Any) -> None:
+    async def scene() -> None:
+        live = Live()
+        streams = [live.stream("shop", world.store, None, None, "") for _ in range(3)]
+        for stream in streams:
+            await next_event(stream, "hello")
+        live.close()
+        async with asyncio.timeout(10):
+            for stream in streams:
+                assert [event async for event in stream if b"event: alerts" in event] == []
+        assert live.streams == 0
+
+    asyncio.run(scene())
+
+
+def test_what_else_a_page_shows_is_told_when_it_changes() -> None:
+    async def scene() -> None:
+        values = ["a"]
+        watch = Watch(lambda: values[0], 0.01)
+        assert await watch.news("a", 0.05) == "a"
+        waiting = asyncio.create_task(watch.news("a", 10))
+        values[0] = "b"
+        assert await waiting == "b"
+        assert watch.idle
+
+    asyncio.run(scene())
+
+
+def test_one_look_serves_all_that_wait() -> None:
+    async def scene() -> None:
+        looks = 0
+
+        def look() -> int:
+            nonlocal looks
+            looks += 1
+            return int(looks >= 5)
+
+        watch = Watch(look, 0.01)
+        assert await asyncio.gather(*(watch.news(0, 10) for _ in range(50))) == [1] * 50
+        assert looks < 20
+
+    asyncio.run(scene())
+
+
+def test_a_store_that_fails_ends_the_stream_so_that_the_page_comes_back(world: Any) -> None:
+    class Failing:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(world.store, name)
+
+        def latest_change(self) -> int:
+            if self.__dict__.setdefault("calls", 0) > 1:
+                raise UnavailableError("gone")
+            self.__dict__["calls"] += 1
+            return 0
+
+    async def scene() -> None:
+        live = Live()
+        async with asyncio.timeout(10):
+            events = [event async for event in live.stream("shop", Failing(), None, None, "")]  # type: ignore[arg-type]  # a store whose disk fails
+        assert b"hello" in events[0]
+        assert live.streams == 0
+
+    asyncio.run(scene())

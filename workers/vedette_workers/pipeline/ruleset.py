@@ -1,0 +1,122 @@
+"""The rules in force in one worker: an engine that follows bundles, and what their alerts say.
+
+Engines are faster on events like those that they have seen when they were built, so some of the events that go by are
+kept and used when there is time to build anew.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from vedette_engine.alerting.bundle import Bundle, BundledRule
+from vedette_engine.detect.engine import Engine
+from vedette_engine.detect.logsource import Logsources
+from vedette_engine.detect.rule import Rule
+from vedette_workers.pipeline.alerts import Alerting
+
+Event = dict[str, Any]
+
+MANY = 50
+"""So many changed rules at once build a new engine; fewer go into the one that runs."""
+SAMPLE = 400
+SAMPLE_EVERY = 16
+LEARN_AGAIN = 5_000_000
+"""Events after which what was learnt is learnt anew, since logs change."""
+QUIET = 60.0
+"""Seconds between two rebuilds that only tidy up changed rules."""
+
+
+class Ruleset:
+    """Not thread-safe: the worker's one thread calls it. Engine keys are `<AlertRule>/<index of the document>`."""
+
+    def __init__(self, namespace: str) -> None:
+        self.alerting = Alerting(namespace)
+        self._engine = Engine()
+        self._loaded: dict[str, tuple[str, tuple[Rule, ...]]] = {}
+        self._sample: deque[Event] = deque(maxlen=SAMPLE)
+        self._seen = 0
+        self._learn_at = SAMPLE * SAMPLE_EVERY
+        self._version = 0
+        self._builder: _Builder | None = None
+        self._built_at = 0.0
+
+    def prepare(self, bundle: Bundle) -> dict[str, tuple[Rule, ...]]:
+        """The rules of the bundle that are new or changed, ready to load; raises RuleFormatError."""
+        return {
+            item.name: tuple(_keyed(item))
+            for item in bundle.rules
+            if item.name not in self._loaded or self._loaded[item.name][0] != item.hash
+        }
+
+    def swap(self, bundle: Bundle, fresh: Mapping[str, tuple[Rule, ...]]) -> None:
+        """Take over a bundle, given what `prepare` made of it."""
+        names = {item.name for item in bundle.rules}
+        gone = [name for name in self._loaded if name in fresh or name not in names]
+        keys = [rule.key for name in gone for rule in self._loaded.pop(name)[1]]
+        for name in gone:
+            self.alerting.forget(name)
+        for item in bundle.rules:
+            if item.name in fresh:
+                self._loaded[item.name] = (item.hash, fresh[item.name])
+                self.alerting.learn(item, fresh[item.name])
+        self._version += 1
+        if len(fresh) + len(gone) > MANY:
+            # Compiling for Hyperscan takes seconds and can wait; events cannot.
+            self._engine = Engine(self._rules(), sample=self._sample, hyperscan=False)
+            self._engine.warm_up()
+            self._built_at = 0.0
+            return
+        for key in keys:
+            self._engine.remove(key)
+        for rules in fresh.values():
+            for rule in rules:
+                self._engine.add(rule)
+
+    def _rules(self) -> list[Rule]:
+        return [rule for _, rules in self._loaded.values() for rule in rules]
+
+    def match(self, event: Event, logsources: Logsources | None) -> Sequence[Rule]:
+        """The rules that match."""
+        self._seen += 1
+        if not self._seen % SAMPLE_EVERY:
+            self._sample.append(event)
+        return self._engine.match(event, None, logsources)
+
+    def settle(self, now: float) -> None:
+        """Start or finish building a better engine beside the one that runs. `now`: monotonic seconds."""
+        builder = self._builder
+        if builder is not None:
+            if builder.is_alive():
+                return
+            self._builder = None
+            if builder.version == self._version and builder.engine is not None:
+                self._engine, self._built_at = builder.engine, now
+        elif self._seen >= self._learn_at or (self._engine.pending and now - self._built_at > QUIET):
+            self._learn_at = self._seen + LEARN_AGAIN
+            self._built_at = now
+            self._builder = _Builder(self._version, self._rules(), list(self._sample))
+            self._builder.start()
+
+
+class _Builder(threading.Thread):
+    """Builds an engine of these rules, for events like these."""
+
+    def __init__(self, version: int, rules: Sequence[Rule], sample: Sequence[Event]) -> None:
+        super().__init__(name="engine-builder", daemon=True)
+        self.version = version
+        self.engine: Engine | None = None
+        self._rules = rules
+        self._sample = sample
+
+    def run(self) -> None:
+        engine = Engine(self._rules, sample=self._sample)
+        engine.warm_up()
+        self.engine = engine
+
+
+def _keyed(item: BundledRule) -> list[Rule]:
+    return [replace(Rule.from_json(document), key=f"{item.name}/{index}") for index, document in enumerate(item.sigma)]
