@@ -124,9 +124,8 @@ def compare(events: Sequence[NewEvent], batch: int, rounds: int) -> None:
         spent = min(cpu_seconds for cpu_seconds, _, _ in measured)
         wall = statistics.median(lasted for _, lasted, _ in measured)
         size = measured[0][2] / len(events)
-        print(
-            f"{batch:>6} {name:<32} {spent / len(events) * 1e6:>8.1f} {spent / base:>7.2f} {len(events) / wall:>10.0f} {size:>10.0f}"
-        )
+        micros, rate = spent / len(events) * 1e6, len(events) / wall
+        print(f"{batch:>6} {name:<32} {micros:>8.1f} {spent / base:>7.2f} {rate:>10.0f} {size:>10.0f}")
 
 
 def ask(events: Sequence[NewEvent]) -> None:

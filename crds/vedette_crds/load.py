@@ -133,7 +133,7 @@ def _decode(text: str | bytes, file: str) -> str | Problem:
 
 def _objects(text: str) -> Iterator[tuple[Tree, int]]:
     """Every object with its line; the items of a `v1 List`, as `kubectl get -o yaml` prints one, count one by one."""
-    for tree in manifest_yaml.read(json_text.join_surrogates(text)):
+    for tree in manifest_yaml.read(json_text.as_yaml(text)):
         value, spot = tree.value, tree.spot
         is_list = isinstance(value, dict) and value.get("kind") == "List" and isinstance(value.get("items"), list)
         if tree.problems or not is_list:

@@ -106,8 +106,10 @@ def test_deprecated_rules_load_or_say_why_not(shared_data: Path) -> None:
     assert set(reasons) == {
         "aggregations after a `|` are no longer part of Sigma",
         "documents with an `action` are not supported",
+        "Sigma rule must have a title",
         "the condition cannot be read",
         "the placeholder ",
+        "there is no condition",
     }
 
 

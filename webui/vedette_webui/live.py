@@ -9,7 +9,7 @@ import asyncio
 import json
 import logging
 import operator
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -110,7 +110,7 @@ class Live:
 
     async def stream(
         self, namespace: str, store: Store, after: int | None, extra: Watch | None, seen: Any
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes]:
         """Server-sent events of one page.
 
         `alerts`: alerts were created or changed; its id is the store's change number, its data their ids.
@@ -136,7 +136,7 @@ class Live:
 
     async def _events(
         self, namespace: str, store: Store, after: int | None, extra: Watch | None, seen: Any
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes]:
         loop = asyncio.get_running_loop()
         end = loop.time() + STREAM
         latest = await run_in_threadpool(store.latest_change)

@@ -27,6 +27,7 @@ _STEPS = (
     *(h * HOUR for h in (1, 2, 3, 6, 12)),
     *(d * DAY for d in (1, 2, 7, 14, 30, 90, 180, 365)),
 )
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 COARSE = 180 * DAY
 """First look at an open range: 16,000 buckets between the years 1 and 9999."""
 
@@ -70,13 +71,13 @@ def moment(text: str) -> int | None:
     except ValueError:
         return None
     aware = read if read.tzinfo else read.replace(tzinfo=UTC)
-    return int(aware.timestamp() * 1000)
+    return (aware - _EPOCH) // timedelta(milliseconds=1)
 
 
 def iso(time: int) -> str:
     """A time as documents write it; the ends of the calendar stand for what lies beyond them."""
     try:
-        text = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=time)).isoformat(timespec="milliseconds")
+        text = (_EPOCH + timedelta(milliseconds=time)).isoformat(timespec="milliseconds")
     except OverflowError:
         return "9999-12-31T23:59:59.999Z" if time > 0 else "0001-01-01T00:00:00.000Z"
     return text.replace("+00:00", "Z")

@@ -50,7 +50,7 @@ class Consumer(Protocol):
     """Takes messages of some queues. When it dies, what it had not acked is delivered again."""
 
     def fetch(self, limit: int, timeout: float) -> list[Delivery]:
-        """Up to `limit` messages, oldest first; waits at most `timeout` seconds for the first; [] when there is none."""
+        """Up to `limit` messages, oldest first; waits at most `timeout` seconds for the first; [] if none comes."""
 
     def ack(self, tags: Sequence[int]) -> None:
         """They are done and forgotten."""

@@ -1,4 +1,4 @@
-"""`Cluster`: where custom resources live. Two implementations: the Kubernetes API and a folder with SQLite beside it."""
+"""`Cluster`: where custom resources live. Implementations: the Kubernetes API, and a folder with SQLite beside it."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class NewEvent:
     Attributes:
         id: deterministic id of the delivery (32 hex digits).
         ingested: `event.ingested`; decides the day that the event is kept in.
-        time: `@timestamp` for sorting and time ranges (equal to `ingested` where the event has none; it is then marked).
+        time: `@timestamp` for sorting and time ranges (`ingested`, and a mark, where the event has none).
         hash: `event.hash`, taken before enrichment; tells a repeat from a collision.
         document: flat ECS names → values, plus `vedette.other` → flat dict of what is outside the catalogue.
         maybe_repeat: the id may exist already (redelivered message, client's key): look it up before writing.

@@ -238,7 +238,7 @@ def _add_texts(shape: _Shape, values: Sequence[Any], kv: list[str], codes: list[
 def _add(name: Name, value: Any, kv: list[str], codes: list[str], text: list[str]) -> None:
     """The general way: lists, numbers, dates, addresses, long texts."""
     found = False
-    for leaf in leaves(value):
+    for leaf in leaves(value) if value.__class__ is list else () if value is None else (value,):
         found = True
         written = text_of(leaf)
         if len(written) > LONG_CHARACTERS:

@@ -113,9 +113,9 @@ class _Reader:
     def field(self, node: Any, field: str | None, depth: int) -> Query:
         if field is not None:
             raise QueryError("A value that contains a colon has to be put into quotes", node.pos)
-        name = _field_name(node.name, node.pos)
-        if name == _EXISTS:
+        if node.name == _EXISTS:
             return self.existence(node)
+        name = _field_name(node.name, node.pos)
         value = node.children[0]
         if name == "*":
             if type(value) is luqum.Word and value.value == "*":
@@ -131,7 +131,7 @@ class _Reader:
             return Exists(_field_name(value.value, value.pos))
         if type(value) is luqum.Phrase:
             return Exists(_unescape(value.value[1:-1]))
-        raise QueryError("_exists_: is followed by the name of a field", node.pos)
+        raise QueryError("_exists_: is followed by the name of a field", value.pos)
 
     def word(self, node: Any, field: str | None, _depth: int) -> Query:
         return _leaf(node.pos, _word, field, node.value)

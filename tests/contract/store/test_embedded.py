@@ -209,7 +209,7 @@ def test_a_partition_of_another_format_is_refused(tmp_path: Path, make_event: An
 
 def test_a_database_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "state.db").write_bytes(b"this is no database" * 1000)
-    with pytest.raises(RefusedError, match="state.db"):
+    with pytest.raises(RefusedError, match=r"state\.db"):
         open_store(tmp_path, writer=True)
     (tmp_path / "state.db").unlink()
     with opened(tmp_path, writer=True):  # the lock was released

@@ -227,7 +227,12 @@ def test_top_values_count_an_event_once_for_each_value_it_holds(store: Store, ma
         ("vendor", True),
     ],
 )
-def test_bare_words_are_found_in_every_value(store: Store, make_event: Any, text: str, found: bool) -> None:
+def test_bare_words_are_found_in_every_value(
+    store: Store,
+    make_event: Any,
+    text: str,
+    found: bool,  # noqa: FBT001 - pytest gives it by name
+) -> None:
     document = {
         "message": "Failed password for root from 192.0.2.7",
         "host.name": "web1",

@@ -6,7 +6,6 @@ import itertools
 import math
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,11 +22,64 @@ T0 = 1_795_348_800_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # Few values, so that questions meet documents; each of them once broke a search engine.
-WORDS = ["root", "Root", "ROOT", "web1", "a.b", "C:\\Temp\\x.exe", "*", "?", "\\", "a*b", "über", "ÜBER", "straße",
-         "STRASSE", "Kelvin \u212a", "kelvin k", "ſ", "s", "ς", "σ", "Σ", "İ", "ı", "i", "I", "日本語", "5", "05", "5.0",
-         "true", "", " ", "a b", "A  B", "a-b", "b c", "line\nbreak", "tab\there", "nul\0byte", "\x01\x02",
-         "2026-11-22T10:00:00Z", "2026-11-22", "192.0.2.7", "::1", "🦀 crab",
-         "[a]", "(b)", "{c}", "^d$", "e|f", "~g", "#h", "&&", "--", '"q"', "null"]  # fmt: skip
+WORDS = [
+    "root",
+    "Root",
+    "ROOT",
+    "web1",
+    "a.b",
+    "C:\\Temp\\x.exe",
+    "*",
+    "?",
+    "\\",
+    "a*b",
+    "über",
+    "ÜBER",
+    "straße",
+    "STRASSE",
+    "Kelvin \u212a",
+    "kelvin k",
+    "\u017f",
+    "s",
+    "\u03c2",
+    "\u03c3",
+    "Σ",
+    "İ",
+    "\u0131",
+    "i",
+    "I",
+    "日本語",
+    "5",
+    "05",
+    "5.0",
+    "true",
+    "",
+    " ",
+    "a b",
+    "A  B",
+    "a-b",
+    "b c",
+    "line\nbreak",
+    "tab\there",
+    "nul\0byte",
+    "\x01\x02",
+    "2026-11-22T10:00:00Z",
+    "2026-11-22",
+    "192.0.2.7",
+    "::1",
+    "🦀 crab",
+    "[a]",
+    "(b)",
+    "{c}",
+    "^d$",
+    "e|f",
+    "~g",
+    "#h",
+    "&&",
+    "--",
+    '"q"',
+    "null",
+]
 ADDRESSES = [
     "192.0.2.7",
     "192.0.2.8",
@@ -70,7 +122,7 @@ LONG = {"x": 129, "X": 129, "z": 8000, "Z": 8001}
 # As a function: hypothesis writes out what a strategy samples from, and complains when that is long.
 long_text = st.sampled_from(sorted(LONG)).map(lambda letter: letter * LONG[letter])
 text = st.one_of(
-    st.sampled_from(WORDS), st.sampled_from(WORDS), long_text, st.text(alphabet="abAB*?\\ .ßſKk5:/-", max_size=6)
+    st.sampled_from(WORDS), st.sampled_from(WORDS), long_text, st.text(alphabet="abAB*?\\ .ß\u017fKk5:/-", max_size=6)
 )
 scalar = st.one_of(text, st.sampled_from(INTEGERS), st.booleans(), st.sampled_from(FLOATS))
 
@@ -109,15 +161,42 @@ patterns = st.one_of(
     st.builds("*{}*".format, text.map(lambda t: literal_pattern(t[:20]))),
     st.text(alphabet="abAB*?\\ .ß5", min_size=1, max_size=6),
 )
-regexes = st.sampled_from(["root", "[Rr]oot", "R.*", ".*", "", "[^a]+", "a|b|", "\\d+", "\\w+", "\\S*", "(a|b)*", "x{129}",
-                           "[\\d.]+", ".{1,4}", "line.break", "[a-]*", "über|.BER", "\\\\", "[*?]", "a\\*b", "[&&]+", "~g", "#h"])  # fmt: skip
+regexes = st.sampled_from(
+    [
+        "root",
+        "[Rr]oot",
+        "R.*",
+        ".*",
+        "",
+        "[^a]+",
+        "a|b|",
+        "\\d+",
+        "\\w+",
+        "\\S*",
+        "(a|b)*",
+        "x{129}",
+        "[\\d.]+",
+        ".{1,4}",
+        "line.break",
+        "[a-]*",
+        "über|.BER",
+        "\\\\",
+        "[*?]",
+        "a\\*b",
+        "[&&]+",
+        "~g",
+        "#h",
+    ]
+)
 bounds = {
     "source.port": st.one_of(st.none(), st.sampled_from([*INTEGERS, 1.5, -0.5, "22", 2**70])),
     "event.risk_score": st.one_of(st.none(), st.sampled_from([*FLOATS, "1.5"])),
-    "event.created": st.one_of(st.none(), st.sampled_from(["2026", "2026-11", "2026-11-22", "2026-11-22T10:00:00Z", "2026-11-22T10", 10_000])),
+    "event.created": st.one_of(
+        st.none(), st.sampled_from(["2026", "2026-11", "2026-11-22", "2026-11-22T10:00:00Z", "2026-11-22T10", 10_000])
+    ),
     "source.ip": st.one_of(st.none(), st.sampled_from(ADDRESSES)),
     "@timestamp": st.one_of(st.none(), st.sampled_from(["2026-11-22T12:00:01Z", "2026-11-22", T0, T0 + 2000])),
-}  # fmt: skip
+}
 ranges = st.one_of(
     [
         st.builds(tree.Range, st.just(field), bound, bound, st.booleans(), st.booleans())
@@ -182,7 +261,8 @@ def test_a_store_finds_what_the_specification_finds(
         try:
             page = shared_store.search_events(tree.And((mine, query)), TimeRange(), size=100)
         except QueryError as error:
-            assert "too long or too intricate" in str(error), query
+            if "too long or too intricate" not in str(error):
+                raise
             event("refused by the store")
             continue
         assert sorted(found.id for found in page.events) == expected, query

@@ -108,6 +108,13 @@ def instance(schema: Schema, random: Random) -> Any:
             return {name: instance(values, random) for name in random.sample(["a", "b.c", "é"], count)}
         case {"type": "array", "items": items}:
             return [instance(items, random) for _ in range(random.randint(schema.get("minItems", 0), 2))]
+        case _:
+            return leaf(schema, random)
+
+
+def leaf(schema: Schema, random: Random) -> Any:
+    """A text or a number that the schema accepts, or any JSON where it does not care."""
+    match schema:
         case {"type": "string", "pattern": pattern}:
             return random.choice([text for text in FITTING[pattern] if len(text) >= schema.get("minLength", 0)])
         case {"type": "string"}:
@@ -157,6 +164,11 @@ def twisted(value: Any) -> list[Any]:
             return [[value], "a", None, {**value, "extra": 1}, dict(list(value.items())[1:])]
 
 
+def as_read(value: Any) -> Any:
+    """Reading a manifest makes integers of whole numbers."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 @st.composite
 def mutated(draw: st.DrawFn, manifest: dict[str, Any]) -> dict[str, Any]:
     """The manifest with one or two things changed: replaced, removed, or added."""
@@ -170,7 +182,7 @@ def mutated(draw: st.DrawFn, manifest: dict[str, Any]) -> dict[str, Any]:
             case "replace":
                 parent[chosen[-1]] = copy.deepcopy(draw(st.sampled_from(AWKWARD)))
             case "twist":
-                parent[chosen[-1]] = draw(st.sampled_from(twisted(parent[chosen[-1]])))
+                parent[chosen[-1]] = as_read(draw(st.sampled_from(twisted(parent[chosen[-1]]))))
             case "remove":
                 del parent[chosen[-1]]
             case "add" if isinstance(parent, dict):
@@ -196,14 +208,14 @@ def full(kind: str, random: Random) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(random=seeds)
 def test_what_the_schema_allows_is_accepted_by_both(kind: str, random: Random) -> None:
     assert agree(kind, full(kind, random))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(random=seeds, data=st.data())
 def test_a_changed_manifest_is_judged_the_same_by_both(kind: str, random: Random, data: st.DataObject) -> None:
     agree(kind, data.draw(mutated(full(kind, random))))
@@ -212,7 +224,7 @@ def test_a_changed_manifest_is_judged_the_same_by_both(kind: str, random: Random
 @pytest.mark.parametrize(
     "manifest", [pytest.param(one.manifest, id=one.name) for one in load_path(EXAMPLES).documents if one.model]
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(data=st.data())
 def test_a_changed_example_is_judged_the_same_by_both(manifest: dict[str, Any], data: st.DataObject) -> None:
     agree(manifest["kind"], data.draw(mutated(manifest)))

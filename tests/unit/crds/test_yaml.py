@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vedette_crds import manifest_yaml
+from vedette_crds import json_text, manifest_yaml
 from vedette_crds.manifest_yaml import MAX_DEPTH, MAX_NODES, Tree
 
 
@@ -48,9 +48,11 @@ def test_what_yaml_writes_is_read_as_the_same_json(value: Any) -> None:
     assert only(yaml.safe_dump(value, allow_unicode=True)).value == value
 
 
-@given(st.dictionaries(st.text(st.characters(max_codepoint=0x7E)), json_values, max_size=4))
-def test_json_is_read_as_it_is(value: Any) -> None:
-    assert only(json.dumps(value, ensure_ascii=False, indent=1)).value == value
+@pytest.mark.parametrize("ascii_only", [True, False])
+@given(value=st.dictionaries(st.text(), st.text() | json_values, max_size=4))
+def test_json_is_read_as_it_is(ascii_only: bool, value: Any) -> None:
+    text = json.dumps(value, ensure_ascii=ascii_only, indent=1)
+    assert only(json_text.as_yaml(text)).value == value
 
 
 @given(st.text())

@@ -61,7 +61,7 @@ def test_the_hash_does_not_depend_on_enrichments(line: Any, make_source: Manifes
         (b'{"a":NaN}', "MalformedJson"),
         (b"[1,2]", "NotAnObject"),
         (b'"text"', "NotAnObject"),
-        (b'{"a":' * 2000 + b"1" + b"}" * 2000, "MalformedJson"),
+        (b'{"a":' * 2000 + b"1" + b"}" * 2000, "TooDeep"),
         (b'{"a":"' + b"x" * 300_000 + b'"}', "TooLarge"),
     ],
     ids=["cut off", "not UTF-8", "empty", "NaN", "list", "text", "deep", "large"],
@@ -153,6 +153,13 @@ def test_what_the_store_refuses_of_a_delivered_file_can_be_replayed_under_the_sa
         assert arrival.letter(record, "IdCollision", "").headers["id"] == f"{0:032x}"
 
 
+def test_a_delivered_file_with_one_record_or_none_is_read_as_such(line: Any, make_source: Manifest) -> None:
+    line.load(make_source(**CLOUDTRAIL))
+    effects = line.run(trail("A"), trail(), b'{"eventName":"B"}')
+    assert [event.document.get("event.action") for _, event in effects.events] == ["A", None, "B"]
+    assert effects.letters == []
+
+
 # alerts --------------------------------------------------------------------------------------------------------------
 def test_an_alert_says_what_a_responder_needs(line: Any, make_source: Manifest, make_rule: Manifest) -> None:
     extra = "{severity: critical, owner: ana, runbook: https://r.example/1, summary: 'saw {event.action} on {host.name}'}"
@@ -183,6 +190,15 @@ def test_tags_of_the_alertrule_come_besides_those_of_sigma(
     line.load(make_source(), make_rule(extra="tags: [team.blue, attack.t1059]"))
     (alert,) = line.run(b'{"event":{"action":"marked"}}').alerts
     assert sorted(alert.body["detection"]["tags"]) == ["attack.t1059", "team.blue"]
+
+
+def test_two_documents_of_one_rule_raise_two_alerts(line: Any, make_source: Manifest, make_rule: Manifest) -> None:
+    one = make_rule().split("  sigma: |\n")[1]
+    unnamed = "".join(text for text in one.splitlines(keepends=True) if "id: 5b" not in text)
+    for documents in (one + "    ---\n" + one, unnamed + "    ---\n" + unnamed):
+        line.load(make_source(), make_rule().split("    title:")[0] + documents)
+        alerts = line.run(b'{"event":{"action":"marked"}}').alerts
+        assert len({alert.id for alert in alerts}) == 2
 
 
 def test_severity_and_summary_come_from_sigma_where_the_alertrule_says_nothing(

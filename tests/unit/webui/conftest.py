@@ -145,7 +145,7 @@ def ana(world: World) -> Browser:
 
 
 @pytest.fixture
-def post(world: World) -> Callable[..., Any]:
+def post() -> Callable[..., Any]:
     """Send a form as its page would: with the CSRF token of the session."""
 
     def send(client: Browser, path: str, data: dict[str, Any], **headers: str) -> Any:

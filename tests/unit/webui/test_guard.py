@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 
-def test_every_response_carries_the_strict_headers(world: Any, ana: Any) -> None:
+def test_every_response_carries_the_strict_headers(ana: Any) -> None:
     for path in ("/alerts", "/search", "/signin", "/nowhere", "/healthz", "/static/app.js.hash"):
         headers = ana.get(path).headers
         policy = headers["content-security-policy"]

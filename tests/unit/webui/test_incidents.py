@@ -103,7 +103,7 @@ def test_an_incident_that_does_not_exist_takes_no_alert(world: Any, ana: Any, po
 
 
 @pytest.fixture
-def incident(world: Any, ana: Any, post: Post) -> str:
+def incident(ana: Any, post: Post) -> str:
     answer = post(ana, "/incidents", {"title": "Odd logins", "severity": "medium"})
     assert answer.status_code == 303, answer.text
     return str(answer.headers["location"].split("/")[2].split("?")[0])
@@ -183,7 +183,7 @@ def test_a_note_that_is_sent_twice_is_stored_once(world: Any, ana: Any, post: Po
     assert texts.count("once") == 1
 
 
-def test_another_note_under_a_taken_id_is_not_lost_silently(world: Any, ana: Any, post: Post, incident: str) -> None:
+def test_another_note_under_a_taken_id_is_not_lost_silently(ana: Any, post: Post, incident: str) -> None:
     data = {"id": "0000000000001-abcdefab"}
     post(ana, f"/incidents/{incident}/notes", {**data, "text": "first"})
     assert post(ana, f"/incidents/{incident}/notes", {**data, "text": "second"}).status_code == 409

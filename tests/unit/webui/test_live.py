@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from vedette_webui import live as module
 from vedette_webui.live import Live, Watch
 
 
-async def next_event(stream: AsyncIterator[bytes], name: str) -> tuple[str, Any]:
+async def next_event(stream: AsyncGenerator[bytes], name: str) -> tuple[str, Any]:
     """The id and data of the next event of this name."""
     async with asyncio.timeout(10):
         async for raw in stream:
@@ -152,7 +152,7 @@ def test_a_store_that_fails_ends_the_stream_so_that_the_page_comes_back(world: A
     async def scene() -> None:
         live = Live()
         async with asyncio.timeout(10):
-            events = [event async for event in live.stream("shop", Failing(), None, None, "")]  # type: ignore[arg-type]  # a store whose disk fails
+            events = [event async for event in live.stream("shop", Failing(), None, None, "")]
         assert b"hello" in events[0]
         assert live.streams == 0
 

@@ -41,6 +41,7 @@ def total(page: Any) -> int:
     return int(page.text.split('<p class="total"><strong>')[1].split("<")[0])
 
 
+@pytest.mark.usefixtures("events")
 @pytest.mark.parametrize(
     ("query", "number"),
     [
@@ -53,7 +54,7 @@ def total(page: Any) -> int:
         ("user.name:nobody", 0),
     ],
 )
-def test_a_query_finds_what_the_store_finds(events: Any, ana: Any, query: str, number: int) -> None:
+def test_a_query_finds_what_the_store_finds(ana: Any, query: str, number: int) -> None:
     page = ana.get("/search", params={"q": query, "range": "all"})
     if number:
         assert total(page) == number
@@ -61,10 +62,9 @@ def test_a_query_finds_what_the_store_finds(events: Any, ana: Any, query: str, n
         assert "Nothing found" in page.text
 
 
+@pytest.mark.usefixtures("events")
 @pytest.mark.parametrize(("query", "character"), [('user.name:"ana', 11), ("(a OR b", None), ("user.name:/[/", None)])
-def test_a_query_that_cannot_be_read_keeps_its_text_and_says_where(
-    events: Any, ana: Any, query: str, character: int | None
-) -> None:
+def test_a_query_that_cannot_be_read_keeps_its_text_and_says_where(ana: Any, query: str, character: int | None) -> None:
     page = ana.get("/search", params={"q": query})
     assert page.status_code == 200
     assert 'aria-invalid="true"' in page.text
@@ -73,13 +73,15 @@ def test_a_query_that_cannot_be_read_keeps_its_text_and_says_where(
         assert f"(character {character})" in page.text
 
 
-def test_deep_and_long_queries_are_errors_in_the_page(events: Any, ana: Any) -> None:
+@pytest.mark.usefixtures("events")
+def test_deep_and_long_queries_are_errors_in_the_page(ana: Any) -> None:
     for query in ("(" * 3000 + "a" + ")" * 3000, "a OR " * 1500 + "b", "NOT " * 2000 + "a"):
         page = ana.get("/search", params={"q": query})
         assert page.status_code in {200, 414}
 
 
-def test_paging_shows_every_event_once(events: Any, ana: Any) -> None:
+@pytest.mark.usefixtures("events")
+def test_paging_shows_every_event_once(ana: Any) -> None:
     seen: list[str] = []
     address = "/search?range=all"
     while address:
@@ -89,21 +91,24 @@ def test_paging_shows_every_event_once(events: Any, ana: Any) -> None:
     assert sorted(seen) == sorted(f"{number:032x}" for number in range(60))
 
 
-def test_fields_show_their_top_values_with_shares(events: Any, ana: Any) -> None:
+@pytest.mark.usefixtures("events")
+def test_fields_show_their_top_values_with_shares(ana: Any) -> None:
     part = ana.get("/search/field", params={"field": "user.name", "range": "all"}).text
     assert part.index("ana") < part.index("mallory")
     assert "66.7%" in part
     assert "33.3%" in part
 
 
-def test_columns_can_be_chosen_and_stay_in_the_address(events: Any, ana: Any) -> None:
+@pytest.mark.usefixtures("events")
+def test_columns_can_be_chosen_and_stay_in_the_address(ana: Any) -> None:
     page = ana.get("/search?range=all&cols=user.name,vendor.number").text
     assert page.count('<td class="mono"') == 100
     assert "cols=user.name&amp;" in page or 'cols=user.name"' in page
 
 
+@pytest.mark.usefixtures("events")
 @pytest.mark.parametrize("negate", ["", "1"])
-def test_a_value_can_be_filtered_for_and_out_from_its_menu(events: Any, ana: Any, negate: str) -> None:
+def test_a_value_can_be_filtered_for_and_out_from_its_menu(ana: Any, negate: str) -> None:
     params = {
         "field": "user.name",
         "value": 'ma"llory\\',
@@ -123,13 +128,15 @@ def test_a_value_can_be_filtered_for_and_out_from_its_menu(events: Any, ana: Any
         assert "Nothing found" in page.text
 
 
-def test_words_are_completed_to_fields_and_values(events: Any, ana: Any) -> None:
+@pytest.mark.usefixtures("events")
+def test_words_are_completed_to_fields_and_values(ana: Any) -> None:
     assert "user.name:" in ana.get("/search/complete?typed=user.na").json()
     assert any("mallory" in offer for offer in ana.get("/search/complete?typed=user.name:mal").json())
     assert ana.get("/search/complete?typed=" + "x" * 2000).json() == []
 
 
-def test_an_event_has_its_own_address(events: Any, ana: Any) -> None:
+@pytest.mark.usefixtures("events")
+def test_an_event_has_its_own_address(ana: Any) -> None:
     page = ana.get(f"/events/{7:032x}")
     assert "192.0.2.7" in page.text
     assert "vendor.number" in page.text
@@ -254,7 +261,7 @@ def test_dead_letters_are_replayed_and_dismissed(world: Any, ana: Any, post: Pos
     assert world.store.get_dead_letter("d2").state == "waiting"
 
 
-def test_pages_without_anything_say_what_to_do(world: Any, ana: Any) -> None:
+def test_pages_without_anything_say_what_to_do(ana: Any) -> None:
     for path, command in {
         "/search": "curl",
         "/rules": "vedette up",
@@ -278,7 +285,7 @@ def test_a_store_that_does_not_answer_is_an_error_with_an_id_that_the_log_has(
     assert "the disk is gone" not in answer.text
 
 
-def test_without_any_namespace_the_pages_say_so(world: Any, tmp_path: Any) -> None:
+def test_without_any_namespace_the_pages_say_so(world: Any) -> None:
     world.cluster.delete(Key("LogSource", "shop", "web-auth"))
     answer = world.visitor("ana-token").get("/alerts")
     assert answer.status_code == 404
@@ -287,4 +294,4 @@ def test_without_any_namespace_the_pages_say_so(world: Any, tmp_path: Any) -> No
 
 def test_missing_assets_are_named_at_the_start(world: Any, tmp_path: Any) -> None:
     with pytest.raises(AssetsMissingError, match="scripts/assets"):
-        create_app(Settings([], assets=tmp_path / "none"), {}.__getitem__, world.cluster)
+        create_app(Settings([], assets=tmp_path / "none"), lambda _: world.store, world.cluster)

@@ -54,7 +54,7 @@ def test_a_wrong_token_is_refused_and_guessing_is_slowed_down(world: Any) -> Non
     assert 0 < int(blocked.headers["retry-after"]) <= 60
 
 
-def test_signing_out_ends_the_session(world: Any, ana: Any, post: Callable[..., Any]) -> None:
+def test_signing_out_ends_the_session(ana: Any, post: Callable[..., Any]) -> None:
     assert post(ana, "/signout", {}).headers["location"] == "/signin"
     assert ana.get("/alerts").status_code == 401
 

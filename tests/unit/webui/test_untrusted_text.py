@@ -120,7 +120,7 @@ def test_a_hostile_alert_runs_nothing_on_any_page(world: Any, ana: Any, text: st
     }
     explanation = {
         "kind": "and", "held": True, "name": clean,
-        "parts": [{"kind": "atom", "held": True, "field": field, "operator": clean, "expected": [clean], "actual": clean},
+        "parts": [{"kind": "atom", "held": True, "field": field, "operator": clean, "expected": clean, "actual": [clean]},
                   {"kind": "not", "held": False, "why": clean, "parts": [clean, None, {"kind": clean}]}],
     }  # fmt: skip
     detection = {"tags": [clean], "owner": clean, "runbook": clean, "source": clean, "explanation": explanation}

@@ -22,7 +22,7 @@ DEFAULT_SEVERITY = "medium"
 @dataclass(frozen=True, slots=True)
 class _Known:
     rule: BundledRule
-    sigma: Rule
+    document: str
     resolve: Mapping[str, str]
 
 
@@ -35,9 +35,9 @@ class Alerting:
 
     def learn(self, rule: BundledRule, documents: Sequence[Rule]) -> None:
         """A new or changed AlertRule with its compiled documents."""
-        for sigma in documents:
+        for sigma, document in zip(documents, _identities(documents), strict=True):
             resolve = {name: ECS.field(sigma.logsource, name) for name in fields_of(rule.summary)}
-            self._known[sigma.key] = _Known(rule, sigma, resolve)
+            self._known[sigma.key] = _Known(rule, document, resolve)
 
     def forget(self, name: str) -> None:
         """An AlertRule that is gone or about to be replaced."""
@@ -51,7 +51,7 @@ class Alerting:
         rule = known.rule
         title = rule.title or sigma.title
         return Alert(
-            id=alert_id(self._namespace, rule.name, sigma.id, event_id),
+            id=alert_id(self._namespace, rule.name, known.document, event_id),
             time=time,
             raised=arrival.now,
             rule=rule.name,
@@ -61,7 +61,7 @@ class Alerting:
             body={
                 "detection": {
                     "sigma_id": sigma.id,
-                    "tags": list(rule.tags or sigma.tags),
+                    "tags": list(dict.fromkeys((*sigma.tags, *rule.tags))),
                     "owner": rule.owner,
                     "runbook": rule.runbook,
                     "rule_hash": rule.hash,
@@ -72,3 +72,9 @@ class Alerting:
                 "events": [{"id": event_id, "time": time, "document": to_document(event)}],
             },
         )
+
+
+def _identities(documents: Sequence[Rule]) -> list[str]:
+    """What tells the documents of one AlertRule apart: their ids; their places where an id is missing or repeated."""
+    ids = [sigma.id for sigma in documents]
+    return [one if one and ids.count(one) == 1 else f"#{index}" for index, one in enumerate(ids)]

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from vedette_backends.broker.protocol import Consumer
 from vedette_backends.errors import BackendError
-from vedette_backends.store.protocol import DeadLetter, NewEvent, Outcome, Store
+from vedette_backends.store.protocol import DeadLetter, ItemResult, NewEvent, Outcome, Store
 from vedette_workers.pipeline.counters import Counters
 from vedette_workers.pipeline.effects import Effects
 
@@ -27,10 +27,17 @@ LONGEST_PAUSE = 5.0
 
 @dataclass(slots=True)
 class Batch:
-    """Deliveries that were processed and what they want done."""
+    """Deliveries that were processed and what they want done.
+
+    Attributes:
+        created: what became of the alerts; None as long as they are not written.
+        results: retention class → what became of its events, for those classes that are written.
+    """
 
     tags: list[int] = field(default_factory=list)
     effects: Effects = field(default_factory=Effects)
+    created: list[ItemResult] | None = None
+    results: dict[str, list[ItemResult]] = field(default_factory=dict)
 
 
 class Committer:
@@ -99,6 +106,7 @@ class Committer:
             except BackendError as error:
                 self.problem = f"{type(error).__name__}: {error}"
                 log.warning("batch of %d events waits: %s", len(batch.effects.events), self.problem)
+                batch.effects.expect_repeats()
                 if self._stopping.wait(pause):
                     return
                 pause = min(pause * 2, LONGEST_PAUSE)
@@ -108,7 +116,8 @@ class Committer:
 
     def _apply(self, batch: Batch) -> None:
         effects = batch.effects
-        created = self._store.create_alerts(effects.alerts) if effects.alerts else []
+        if batch.created is None:
+            batch.created = self._store.create_alerts(effects.alerts) if effects.alerts else []
         letters = list(effects.letters)
         by_class: dict[str, list[NewEvent]] = defaultdict(list)
         for retention, event in effects.events:
@@ -116,7 +125,9 @@ class Committer:
         stored: list[NewEvent] = []
         duplicates = 0
         for retention, events in by_class.items():
-            for event, result in zip(events, self._store.create_events(retention, events), strict=True):
+            if retention not in batch.results:
+                batch.results[retention] = self._store.create_events(retention, events)
+            for event, result in zip(events, batch.results[retention], strict=True):
                 if result.outcome is Outcome.CREATED:
                     stored.append(event)
                 elif result.outcome is Outcome.DUPLICATE:
@@ -127,7 +138,7 @@ class Committer:
             self._store.put_dead_letters(letters)
         self._consumer.ack(batch.tags)
         self._count(effects, stored, duplicates, letters)
-        for alert, outcome in zip(effects.alerts, created, strict=True):
+        for alert, outcome in zip(effects.alerts, batch.created, strict=True):
             if outcome.outcome is Outcome.CREATED:
                 self._counters.totals["alerts"] += 1
                 self._counters.rule_alerted(alert.rule)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vedette_backends.store.protocol import Alert, DeadLetter, NewEvent
 from vedette_engine.alerting.ids import dead_letter_id
@@ -59,3 +59,7 @@ class Effects:
     letters: list[DeadLetter] = field(default_factory=list)
     originals: dict[str, tuple[Arrival, Record]] = field(default_factory=dict)
     bytes: int = 0
+
+    def expect_repeats(self) -> None:
+        """A commit failed half-way: from now on every event may be stored already, and is looked up first."""
+        self.events = [(retention, replace(event, maybe_repeat=True)) for retention, event in self.events]

@@ -38,7 +38,10 @@ class BundleFollower:
         self._next = now + self._interval
         try:
             head = self._store.head(HEAD)
-            if head is None or head in {self.current, self._failed}:
+            if head is not None and head == self._failed:
+                return False
+            if head is None or head == self.current:
+                self.problem = ""
                 return False
             return self._take(head)
         except BackendError as error:

@@ -80,14 +80,19 @@ class Processor:
     def process(self, record: Record, arrival: Arrival, effects: Effects) -> None:
         """Add what `record` causes to `effects`. A record's own faults become dead letters, never exceptions."""
         try:
-            for one in self._split(arrival.source, record):
-                self._process(one, arrival, effects)
+            parts = self._split(arrival.source, record)
         except Malformed as fault:
             effects.letters.append(arrival.letter(record, fault.reason, fault.detail))
-        except Exception as fault:
-            log.exception("event %s of source %s could not be processed", record.id, arrival.source)
-            detail = f"{type(fault).__name__} while processing; the worker's log has more"
-            effects.letters.append(arrival.letter(record, "ProcessingError", detail))
+            return
+        for part in parts:
+            try:
+                self._process(part, record, arrival, effects)
+            except Malformed as fault:
+                effects.letters.append(arrival.letter(record, fault.reason, fault.detail))
+            except Exception as fault:
+                log.exception("event %s of source %s could not be processed", part.id, arrival.source)
+                detail = f"{type(fault).__name__} while processing; the worker's log has more"
+                effects.letters.append(arrival.letter(record, "ProcessingError", detail))
 
     def _split(self, source: str, record: Record) -> Sequence[Record]:
         """A record that holds several events (CloudTrail's `Records`) as one record each."""
@@ -97,17 +102,19 @@ class Processor:
         if not known.normaliser.splits:
             return [record]
         try:
-            parts = known.normaliser.split(orjson.loads(record.raw))
+            parsed = orjson.loads(record.raw)
         except orjson.JSONDecodeError:
             return [record]  # the normaliser says what is wrong with it
-        if len(parts) == 1:
+        parts = known.normaliser.split(parsed)
+        if not parts or parts[0] is parsed:
             return [record]
         return [
             record._replace(id=digest("part", record.id, str(number)), raw=orjson.dumps(part))
             for number, part in enumerate(parts)
         ]
 
-    def _process(self, record: Record, arrival: Arrival, effects: Effects) -> None:
+    def _process(self, record: Record, whole: Record, arrival: Arrival, effects: Effects) -> None:
+        """Add the one event of `record`, which is `whole` or a part of it: all that it causes, or nothing."""
         source, ingested = arrival.source, arrival.ingested
         known = self.sources[source]
         raw = record.raw
@@ -118,18 +125,20 @@ class Processor:
         logsources = event_logsources(event, known.claimed, security_4688=config.security_4688)
         matched = self.ruleset.match(event, logsources)
         time = event["@timestamp"]
-        for rule in matched:
-            effects.alerts.append(self.ruleset.alerting.alert(rule, event, record.id, arrival))
-            self.counters.rule_matched(rule.key.rpartition("/")[0], arrival.now)
+        alerts = [self.ruleset.alerting.alert(rule, event, record.id, arrival) for rule in matched]
         document = known.normaliser.document(event, len(raw))
         content = blake2b(raw, digest_size=16).hexdigest()
         effects.events.append(
             (config.retention, NewEvent(record.id, ingested, time, content, document, arrival.repeat or record.keyed))
         )
-        effects.originals[record.id] = (arrival, record)
+        effects.alerts += alerts
+        for rule in matched:
+            self.counters.rule_matched(rule.key.rpartition("/")[0], arrival.now)
+        # Replay gives a record the id of its key and position: what a letter holds is always the whole.
+        effects.originals[record.id] = (arrival, whole)
 
 
 def _claim(config: SourceConfig) -> Logsource | None:
     """What the source says its events are; None when it says nothing, so that all rules are tried."""
-    claim = Logsource(config.product or None, config.category or None, config.service or None)
+    claim = Logsource(*(part.lower() or None for part in (config.product, config.category, config.service)))
     return claim if any(claim) else None
