@@ -23,7 +23,10 @@ LAB = ROOT / ".cache" / "lab"
 YARDSTICK = ROOT.parent / "shared" / "lab" / "engine"
 RUN = Path(__file__).with_name("engine_run.py")
 LANES = ("proc", "win", "mixed", "proc_unique", "win_unique", "mixed_unique")
-VARIANTS = (("with Hyperscan", "py-hs-freq-re2-route", []), ("without", "py-freq-re2-route", ["--no-hyperscan"]))
+VARIANTS: tuple[tuple[str, str, list[str]], ...] = (
+    ("with Hyperscan", "py-hs-freq-re2-route", []),
+    ("without", "py-freq-re2-route", ["--no-hyperscan"]),
+)
 BAR = 1.2
 
 
@@ -110,7 +113,7 @@ def main() -> None:
     prepare()
     passed = compare(args.lanes, args.rounds)
     inform(args.lanes)
-    print(f"\nthe bar of {BAR} × the yardstick is {'met' if passed else 'MISSED'} on these lanes")
+    print(f"\nthe bar of {BAR} times the yardstick is {'met' if passed else 'MISSED'} on these lanes")
     sys.exit(0 if passed else 1)
 
 

@@ -12,7 +12,8 @@ def as_yaml(text: str) -> str:
     r"""A text that is JSON by its first character, so that YAML's reader understands it; another one as it is.
 
     Pairs of escapes such as `\ud83d\ude00` become the one character that they mean, and characters that YAML forbids or
-    takes for the end of a line become escapes. Lines stay where they are.
+    takes for the end of a line become escapes. Lines stay where they are. A key may still have
+    only 1,024 characters, as it is written.
     """
     if text.lstrip()[:1] != "{":
         return text

@@ -66,6 +66,12 @@ class Loaded:
 
 def load_text(text: str | bytes, file: str = "") -> Loaded:
     """The documents of one file's text. A document with any mistake is among the problems only."""
+    loaded = _load(text, file)
+    _refuse_duplicates(loaded)
+    return loaded
+
+
+def _load(text: str | bytes, file: str) -> Loaded:
     loaded = Loaded()
     decoded = _decode(text, file)
     if isinstance(decoded, Problem):
@@ -76,7 +82,6 @@ def load_text(text: str | bytes, file: str = "") -> Loaded:
             loaded.problems.append(Problem(f"the file has more than {MAX_DOCUMENTS:,} objects", file=file))
             break
         _load_object(tree, start, file, loaded)
-    _refuse_duplicates(loaded)
     return loaded
 
 
@@ -107,7 +112,7 @@ def validate(
 def _load_entry(entry: Entry) -> Loaded:
     if isinstance(entry.content, Problem):
         return Loaded(problems=[entry.content])
-    return load_text(entry.content, entry.name)
+    return _load(entry.content, entry.name)
 
 
 def _decode(text: str | bytes, file: str) -> str | Problem:

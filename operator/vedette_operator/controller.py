@@ -22,7 +22,8 @@ from vedette_crds.enrichment import Enrichment
 from vedette_crds.logsource import LogSource
 from vedette_crds.problems import Problem
 from vedette_engine.alerting import bundle as bundles
-from vedette_operator import enrichments, sources
+from vedette_engine.detect.logsource import Logsource
+from vedette_operator import enrichments, rules, sources
 from vedette_operator.cache import ContentCache
 from vedette_operator.judge import judge_all
 from vedette_operator.observe import Observer
@@ -176,6 +177,12 @@ class Controller:
             log.warning("%s: the bundle could not be published: %s", namespace, error)
             return
         space.in_force(bundle, head)
+        claims = [
+            Logsource(*(source[part] or None for part in Logsource._fields)) for source in bundle.sources.values()
+        ]
+        for known in space.objects["AlertRule"].values():
+            if known.verdict.part is not None:
+                known.extra = [rules.data_available(known.verdict.part, claims)]
 
     def _write_gateway(self) -> None:
         entries: list[Mapping[str, Any]] = []

@@ -8,14 +8,14 @@ from typing import Any
 
 from vedette_backends.cluster.protocol import Key, Object
 from vedette_backends.store.protocol import Heartbeat, Store
+from vedette_crds.problems import Problem
+from vedette_operator.flow import Flow, available
 from vedette_operator.space import Known, Space
 from vedette_operator.statuses import conditions, ready
 from vedette_operator.verdict import Finding
 
 ALIVE = 5_000
 """ms after which a worker that says nothing counts as dead."""
-SILENT = 900_000
-"""ms after which a source that receives nothing is reported, where its `silence` names no other time."""
 STATS_EVERY = 30_000
 """ms between two writes of counters alone; the UI shows live ones."""
 
@@ -51,9 +51,10 @@ class Observer:
             for known in space.objects[kind].values():
                 yield from self._if_new(known, [*known.verdict.findings, *known.extra, *_force(space, known, loaded)])
         for known in space.objects["LogSource"].values():
-            stats = _source_stats(beats, known.object.key.name)
-            findings = [*known.verdict.findings, *known.extra, *_source_findings(beats, stats, now)]
-            yield from self._if_new(known, findings, stats, now)
+            flow = Flow.of(beats, known.object.key.name)
+            silence = flow.receiving(known.object.manifest["spec"], now)
+            findings = [*known.verdict.findings, *known.extra, *available(beats), silence]
+            yield from self._if_new(known, findings, flow.stats(), now)
 
     def _if_new(
         self, known: Known, findings: Sequence[Finding], stats: Mapping[str, Any] | None = None, now: int = 0
@@ -86,8 +87,9 @@ class Observer:
         return self._conditions.get(item.key) or item.status.get("conditions", ())
 
 
-def _problem(problem: Any) -> dict[str, Any]:
-    return {"path": problem.path, "line": problem.line, "message": problem.message, "hint": problem.hint}
+def _problem(problem: Problem) -> dict[str, Any]:
+    told = {"path": problem.path, "line": problem.line, "message": problem.message, "hint": problem.hint}
+    return {name: value for name, value in told.items() if value not in {None, ""}}
 
 
 def _loaded(beats: Sequence[Heartbeat], head: str) -> Finding:
@@ -108,35 +110,3 @@ def _force(space: Space, known: Known, loaded: Finding) -> list[Finding]:
     if space.is_last_good(key.kind, key.name):
         return [Finding("Loaded", "False", "LastGoodVersion", "an older version, the last good one, is in force")]
     return [Finding("Loaded", "False", "NotAccepted", "")]
-
-
-def _source_stats(beats: Sequence[Heartbeat], name: str) -> dict[str, Any]:
-    found = [beat.body["sources"][name] for beat in beats if name in beat.body.get("sources", {})]
-    if not found:
-        return {}
-    last = max(item["last_ingested"] for item in found)
-    return {
-        "eventsPerSecond": f"{sum(item['rate'] for item in found):.2g}",
-        "lagSeconds": f"{max(item['lag_ms'] for item in found) / 1000:.2g}",
-        "deadLetters": sum(item["dead_letters"] for item in found),
-        "lastIngested": last,
-    }
-
-
-def _source_findings(beats: Sequence[Heartbeat], stats: Mapping[str, Any], now: int) -> list[Finding]:
-    available = (
-        Finding("Available", "True", "Consuming", "")
-        if beats
-        else Finding("Available", "False", "NoWorkers", "no pipeline worker reports")
-    )
-    last = stats.get("lastIngested", 0)
-    receiving = (
-        Finding("Receiving", "True", "Events", "")
-        if last and now - last < SILENT
-        else (
-            Finding("Receiving", "False", "Silent", "nothing came lately")
-            if last
-            else Finding("Receiving", "Unknown", "NeverReceived", "")
-        )
-    )
-    return [Finding("TemplateReady", "True", "Declared", ""), available, receiving]

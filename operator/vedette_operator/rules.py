@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vedette_crds.alertrule import AlertRule
@@ -10,6 +10,7 @@ from vedette_crds.features import not_yet_supported
 from vedette_crds.problems import Problem
 from vedette_engine.alerting.bundle import BundledRule
 from vedette_engine.alerting.ruletests import run_rule_tests, tests_not_run
+from vedette_engine.detect.logsource import Logsource
 from vedette_engine.detect.rule import Rule
 from vedette_engine.detect.sigma import compile_sigma
 from vedette_operator.verdict import Finding, Verdict, as_problems, refused, tally, tested
@@ -48,6 +49,25 @@ def _bundled(rule: AlertRule, spec_hash: str, documents: tuple[Rule, ...]) -> Ma
         tags=list(spec.tags or ()),
     )
     return {name: getattr(bundled, name) for name in BundledRule.__dataclass_fields__}
+
+
+def data_available(part: Mapping[str, Any], claims: Sequence[Logsource]) -> Finding:
+    """Whether some source of the namespace can bring events that the rule looks at; informs only.
+
+    Args:
+        part: the rule's part of the bundle.
+        claims: what the namespace's sources say they are; an empty claim may be anything.
+    """
+    for document in part["sigma"]:
+        wanted = Logsource(*document["logsource"])
+        if not any(_could_satisfy(claim, wanted) for claim in claims):
+            return Finding("DataAvailable", "False", "NoSource", f"no source brings {wanted}")
+    return Finding("DataAvailable", "True", "SourceFound", "")
+
+
+def _could_satisfy(claim: Logsource, wanted: Logsource) -> bool:
+    # What a source leaves open, its events may still turn out to be (a Windows source has many categories).
+    return all(want is None or have is None or have == want for have, want in zip(claim, wanted, strict=True))
 
 
 def _under_sigma(problem: Problem) -> Problem:

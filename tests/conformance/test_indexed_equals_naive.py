@@ -65,7 +65,9 @@ def make_list(chance: random.Random, event: Event, found: list[Atom]) -> None:
 
 
 def make_scalar(chance: random.Random, event: Event, _atoms: list[Atom]) -> None:
-    event[some_key(chance, event)] = chance.choice([None, True, False, 0, 1, 1.0, 4688, -1, 2**63 - 1, 1.5, "", "1", "*"])
+    event[some_key(chance, event)] = chance.choice(
+        [None, True, False, 0, 1, 1.0, 4688, -1, 2**63 - 1, 1.5, "", "1", "*"]
+    )
 
 
 def nest(chance: random.Random, event: Event, found: list[Atom]) -> None:

@@ -47,8 +47,7 @@ EXPLAINED = {
 
 def lines(path: Path) -> Iterator[dict[str, Any]]:
     """The objects of a JSON-lines file, compressed or not."""
-    opened = gzip.open(path) if path.suffix == ".gz" else path.open("rb")
-    with opened as file:
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         for line in file:
             yield orjson.loads(line)
 
@@ -174,9 +173,7 @@ def test_cloud_matches_are_those_computed_elsewhere(shared_data: Path, native: E
     assert different == []
 
 
-def test_native_and_normalised_events_get_equal_verdicts(
-    shared_data: Path, native: Engine, normalised: Engine
-) -> None:
+def test_native_and_normalised_events_get_equal_verdicts(shared_data: Path, native: Engine, normalised: Engine) -> None:
     different = []
     for case in lines(shared_data / "sigma" / "regression.jsonl"):
         for flat, evtx in zip(case["events_flat"], case["events_evtx"], strict=True):

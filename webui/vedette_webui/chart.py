@@ -11,9 +11,9 @@ from vedette_webui import timespan
 
 Ask = Callable[[TimeRange, int], list[tuple[int, int]]]
 _UNITS = {"second": 1000, "minute": timespan.MINUTE, "hour": timespan.HOUR, "day": timespan.DAY}
-_MOST = 120
-_LOOKS = 4
-"""Each look at an open range narrows it by 60; four take 8,000 years down to hours."""
+_BARS = 60
+_FINE = 4_000
+"""Bars asked for at once while the ends of an open range are not known; they are merged afterwards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,27 +51,22 @@ def histogram(ask: Ask, time: TimeRange, now: int) -> Chart:
             end = max(end, min(points[-1][0] + interval, end + timespan.DAY))
         return Chart(time.start, end, interval, points)
     interval, points = timespan.COARSE, ask(time, timespan.COARSE)
-    for _ in range(_LOOKS):
-        if not points:
-            break
+    while points:
         start, end = points[0][0], points[-1][0] + interval
-        finer = timespan.step(end - start)
-        if finer >= interval:
-            break
-        interval, points = finer, ask(TimeRange(start, end if time.end is None else min(end, time.end)), finer)
-    if not points:
-        return Chart(now - timespan.DAY, now, timespan.HOUR)
-    return _merged(Chart(points[0][0], points[-1][0] + interval, interval, points))
+        finer = timespan.step(end - start, _FINE)
+        if finer >= interval or end - start >= interval * _BARS:
+            return _merged(Chart(start, end, interval, points))
+        interval, points = finer, ask(time, finer)
+    return Chart(now - timespan.DAY, now, timespan.HOUR)
 
 
-def _merged(wide: Chart) -> Chart:
-    """The same counts in fewer bars, where a stray time (year 1, year 9999) makes the range enormous."""
-    times = -(-(wide.end - wide.start) // (wide.interval * _MOST))
-    if times <= 1:
-        return wide
-    interval = wide.interval * times
+def _merged(fine: Chart) -> Chart:
+    """The same counts in fewer, rounder bars."""
+    ideal = timespan.step(fine.end - fine.start, _BARS)
+    times = max(ideal // fine.interval, -(-(fine.end - fine.start) // (fine.interval * 2 * _BARS)), 1)
+    interval = fine.interval * times
     merged: dict[int, int] = {}
-    for at, count in wide.points:
-        start = wide.start + (at - wide.start) // interval * interval
+    for at, count in fine.points:
+        start = at // interval * interval
         merged[start] = merged.get(start, 0) + count
-    return Chart(wide.start, wide.end, interval, list(merged.items()))
+    return Chart(min(merged), max(merged) + interval, interval, list(merged.items()))

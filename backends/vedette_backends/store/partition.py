@@ -345,13 +345,19 @@ class PartitionWriter:
         self._committed = False
 
     def abandon(self) -> None:
-        """Forget what was added since the last commit."""
-        with contextlib.suppress(ValueError, OSError):  # the writer may be what failed; it is closed next
+        """Forget what was added since the last commit, and release the index. For a writer that failed."""
+        # Whatever the library still complains of, the first failure is on its way to the caller already.
+        with contextlib.suppress(ValueError, OSError):
             self._writer.rollback()
+        with contextlib.suppress(ValueError, OSError):
+            self._writer.wait_merging_threads()
 
     def close(self) -> None:
-        """Wait for merges and release the index."""
-        self._writer.wait_merging_threads()
+        """Wait for merges and release the index. Raises UnavailableError when a merge could not be written."""
+        try:
+            self._writer.wait_merging_threads()
+        except (ValueError, OSError) as error:
+            raise UnavailableError(f"{self.folder}: {error}") from error
 
 
 def make_document(event: NewEvent, terms: Terms) -> Document:

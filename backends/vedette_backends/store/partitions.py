@@ -190,7 +190,6 @@ class Writers:
         writer = self._open.pop(key, None)
         if writer is not None:
             writer.abandon()
-            writer.close()
 
     def drop(self, key: Key) -> None:
         """Remove a partition. Raises NotFoundError."""
@@ -208,7 +207,9 @@ class Writers:
 
     def close(self) -> None:
         """Close all writers, waiting for their merges, and let another process write."""
-        while self._open:
-            _, writer = self._open.popitem()
-            writer.close()
-        self._lock_file.close()
+        try:
+            while self._open:
+                _, writer = self._open.popitem()
+                writer.close()
+        finally:
+            self._lock_file.close()

@@ -5,6 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from hashlib import blake2b
 
+_DAY_MS = 86_400_000
+_EPOCH = dt.date(1970, 1, 1)
+_FIRST_DAY = (dt.date.min - _EPOCH).days
+_LAST_DAY = (dt.date.max - _EPOCH).days
+
 
 def digest(*parts: str, size: int = 16) -> str:
     """Hex digest of the parts; lengths go in too, so that ("ab", "c") and ("a", "bc") differ."""
@@ -27,6 +32,10 @@ def dead_letter_id(event: str, reason: str) -> str:
 
 
 def incident_name(time: int, rule: str, group: str, first_alert: str) -> str:
-    """Name of the incident that an alert opens; `time` is the alert's event time in ms since the epoch."""
-    day = dt.datetime.fromtimestamp(time / 1000, dt.UTC).strftime("%Y%m%d")
+    """Name of the incident that an alert opens; `time` is the alert's event time in ms since the epoch.
+
+    Events may claim any time: what no calendar holds counts as the first or the last day that one does.
+    """
+    days = min(max(time // _DAY_MS, _FIRST_DAY), _LAST_DAY)
+    day = (_EPOCH + dt.timedelta(days=days)).isoformat().replace("-", "")
     return f"inc-{day}-{digest('incident', rule, group, first_alert, size=5)}"

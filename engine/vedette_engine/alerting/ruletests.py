@@ -17,6 +17,7 @@ from vedette_engine.detect.rule import Rule
 from vedette_engine.testing import TestResult
 
 Event = dict[str, Any]
+MAX_NAME = 2_000
 
 
 def run_rule_tests(spec: AlertRuleSpec, documents: Sequence[Rule]) -> list[TestResult]:
@@ -29,14 +30,21 @@ def tests_not_run(spec: AlertRuleSpec, why: str) -> list[TestResult]:
     return [TestResult(test.name, None, why, f"spec.tests[{index}]") for index, test in enumerate(spec.tests)]
 
 
-def flatten(event: Mapping[str, Any], prefix: str = "") -> Event:
-    """Nested mappings as dotted names; null means absent."""
+def flatten(event: Mapping[str, Any]) -> Event:
+    """Nested mappings as dotted names, in their order, however deep; null means absent."""
     flat: Event = {}
-    for name, value in event.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{name}.")
-        elif value is not None:
-            flat[prefix + name] = value
+    levels = [("", iter(event.items()))]
+    while levels:
+        prefix, items = levels[-1]
+        for name, value in items:
+            if isinstance(value, Mapping):
+                # A name below so many others says nothing any more, and would be as long as they are together.
+                levels.append((f"{prefix}{name}."[-MAX_NAME:], iter(value.items())))
+                break
+            if value is not None:
+                flat[f"{prefix}{name}"] = value
+        else:
+            levels.pop()
     return flat
 
 
@@ -65,7 +73,8 @@ def _raised(entry: TimelineEntry, documents: Sequence[Rule]) -> Iterator[tuple[R
     for rule in documents:
         claimed = rule.logsource
         if entry.logsource is not None:
-            claimed = Logsource(entry.logsource.product, entry.logsource.category, entry.logsource.service)
+            said = entry.logsource
+            claimed = Logsource(*(part and part.lower() for part in (said.product, said.category, said.service)))
         if not fits(rule.logsource, _as_set(claimed)):
             continue
         event = as_event(entry.event, claimed)

@@ -86,6 +86,7 @@ class DetectionReader:
         return self.item(None, definition, path)
 
     def joined(self, join: type[And | Or], parts: list[Node | None], path: Path) -> Node | None:
+        """The parts as one tree; None when one of them failed."""
         whole = [part for part in parts if part is not None]
         if not parts:
             self.fail(path, "the selection is empty", "list fields and values, or remove it")
@@ -128,6 +129,7 @@ class DetectionReader:
         return None
 
     def tree(self, node: Any, selections: Mapping[str, Node | None]) -> Node | None:
+        """The tree of a part of a condition that pySigma parsed."""
         if isinstance(node, ConditionIdentifier):
             return self.selection(node.identifier, selections)
         if isinstance(node, ConditionSelector):
@@ -145,6 +147,7 @@ class DetectionReader:
         raise TypeError(f"pySigma parsed a {type(node).__name__}")
 
     def selection(self, name: str, selections: Mapping[str, Node | None]) -> Node | None:
+        """The selection that a condition names."""
         if name not in selections:
             self.fail(("condition",), f"the condition names {name!r}, which is not defined", _known(selections))
             return None

@@ -152,20 +152,22 @@ def weakened(node: Node, *, upper: bool = True) -> Node:
     Regular expressions and patterns in which letters count give way to a literal that they need.
     """
     if isinstance(node, Atom):
-        if node.op not in _LATE:
-            return node
-        if not upper:
-            return NEVER
-        useful = [literal for literal in late_literals(node) if len(literal) > 1 or literal in _SHORT_BUT_RARE]
-        if not useful:
-            return Atom(node.field, Op.EXISTS, value=True)
-        parts = tuple(Atom(node.field, Op.CONTAINS, literal) for literal in useful)
-        return parts[0] if len(parts) == 1 else And(parts)
+        return _weakened_atom(node, upper=upper) if node.op in _LATE else node
     if isinstance(node, And | Or):
         return type(node)(tuple(weakened(part, upper=upper) for part in node.parts))
     if isinstance(node, Not):
         return Not(weakened(node.part, upper=not upper))
     return weakened(node.part, upper=upper)
+
+
+def _weakened_atom(atom: Atom, *, upper: bool) -> Node:
+    if not upper:
+        return NEVER
+    useful = [literal for literal in late_literals(atom) if len(literal) > 1 or literal in _SHORT_BUT_RARE]
+    if not useful:
+        return Atom(atom.field, Op.EXISTS, value=True)
+    parts = tuple(Atom(atom.field, Op.CONTAINS, literal) for literal in useful)
+    return parts[0] if len(parts) == 1 else And(parts)
 
 
 def late_literals(atom: Atom) -> list[str]:

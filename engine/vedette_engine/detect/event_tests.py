@@ -20,28 +20,28 @@ EventTest = Callable[[Mapping[str, Any]], bool]
 def event_test(node: Node) -> EventTest:
     """A test of flat events for any condition."""
     name = single_field(node)
-    if name is None:
-        return _keyword_test(node)
-    if name is not SEVERAL and isinstance(name, str):
-        return _field_test(name, node)
+    if name is not SEVERAL:
+        return _field_test(name, node) if isinstance(name, str) else _keyword_test(node)
     if isinstance(node, Atom):
         return _reference_test(node)
-    if isinstance(node, Not):
-        inner = event_test(node.part)
-        return lambda event: not inner(event)
     if isinstance(node, And | Or):
-        # Tests of single fields are cheaper than those of keywords and of several fields.
-        parts = [event_test(part) for part in sorted(node.parts, key=lambda part: single_field(part) is SEVERAL)]
-        if isinstance(node, And):
-            return lambda event: all(part(event) for part in parts)
-        return lambda event: any(part(event) for part in parts)
-    return event_test(node.part)
+        return _joined_test(node)
+    inner = event_test(node.part)
+    return (lambda event: not inner(event)) if isinstance(node, Not) else inner
+
+
+def _joined_test(node: And | Or) -> EventTest:
+    # Tests of single fields are cheaper than those of several.
+    parts = [event_test(part) for part in sorted(node.parts, key=lambda part: single_field(part) is SEVERAL)]
+    if isinstance(node, And):
+        return lambda event: all(part(event) for part in parts)
+    return lambda event: any(part(event) for part in parts)
 
 
 def _field_test(name: str, node: Node) -> EventTest:
     test = tree_test(node)
-    many = list_test(node)
     absent = when_absent(node)
+    many: list[Callable[[list[str]], bool]] = []  # made when the first list comes by
 
     def field_test(event: Mapping[str, Any]) -> bool:
         value = event.get(name)
@@ -52,7 +52,9 @@ def _field_test(name: str, node: Node) -> EventTest:
             return absent
         if len(found) == 1:
             return test(found[0], found[0].lower())
-        return many(found)
+        if not many:
+            many.append(list_test(node))
+        return many[0](found)
 
     return field_test
 

@@ -170,19 +170,24 @@ def _reason(atom: Atom, event: Event, found: list[str], *, held: bool) -> str:
         return "field absent"
     if held:
         return "holds"
+    return next(_differences(atom, event, found))
+
+
+def _differences(atom: Atom, event: Event, found: list[str]) -> Iterator[str]:
+    """Why an atom does not hold for the texts found, the most telling reason first."""
     if atom.field is None:
-        return "no value holds it"
+        yield "no value holds it"
     if atom.op is Op.REF and not values.field_texts(event, atom.value[0]):
-        return f"field {atom.value[0]} absent"
+        yield f"field {atom.value[0]} absent"
     if _without_case(atom, event):
-        return "case differs"
+        yield "case differs"
     if atom.op in (Op.LT, Op.LTE, Op.GT, Op.GTE) and all(values.number(one) is None for one in found):
-        return "not a number"
+        yield "not a number"
     if atom.op is Op.TIME and all(values.moment(one) is None for one in found):
-        return "not a time"
+        yield "not a time"
     if atom.op is Op.CIDR and all(values.address(one) is None for one in found):
-        return "not an address"
-    return "value differs"
+        yield "not an address"
+    yield "value differs"
 
 
 def _without_case(atom: Atom, event: Event) -> bool:

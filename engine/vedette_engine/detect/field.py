@@ -92,41 +92,46 @@ class FieldIndex:
             for atom in atoms(predicate):
                 if atom.op is not Op.EXISTS:
                     numbers.setdefault(atom, len(numbers))
-        base = absent = 0
-        plain = [0] * len(numbers)
+        self._base = self.absent_dead = 0
+        self._plain = [0] * len(numbers)
+        self._entries = []
         composed: dict[int, list[int]] = {}
-        entries: list[tuple[HitTest, int]] = []
         sought: set[Atom] = set()
         for predicate, mask in self.predicates.items():
-            if holds_with(predicate, present=False):
-                absent |= mask
-            holds_unhit = holds_with(predicate, present=True, numbers=numbers)
-            if holds_unhit:
-                base |= mask
+            if not holds_with(predicate, present=False):
+                self.absent_dead |= mask
+            if holds_with(predicate, present=True, numbers=numbers):
+                self._base |= mask
             choice = plain_choice(predicate)
-            if choice is not None:
-                for atom in choice:
-                    plain[numbers[atom]] |= mask
-                sought.update(choice)
+            if choice is None:
+                sought.update(self._compose(predicate, mask, numbers, statistics, composed))
                 continue
-            own = {atom for atom in atoms(predicate) if atom.op is not Op.EXISTS}
-            if not own:
-                continue
-            sought |= own
-            witness = None if holds_unhit else statistics.best(predicate)
-            for atom in own if witness is None else witness:
-                composed.setdefault(numbers[atom], []).append(len(entries))
-            entries.append((hit_test(predicate, numbers), mask))
-        self._base = base
-        self.base_dead = self.constrained & ~base
-        self.absent_dead = self.constrained & ~absent
-        self._plain = plain
-        self._entries = entries
+            sought.update(choice)
+            for atom in choice:
+                self._plain[numbers[atom]] |= mask
+        self.base_dead = self.constrained & ~self._base
         self._composed = [tuple(composed.get(number, ())) for number in range(len(numbers))]
         self._prepare(((atom, numbers[atom]) for atom in sought), hyperscan=hyperscan)
         self._many = None
         self.forget()
         self.dirty = False
+
+    def _compose(
+        self,
+        predicate: Node,
+        mask: int,
+        numbers: dict[Atom, int],
+        statistics: Statistics,
+        composed: dict[int, list[int]],
+    ) -> set[Atom]:
+        """Note which atoms, when they hold, call for a test of the predicate; the atoms that the test looks at."""
+        own = {atom for atom in atoms(predicate) if atom.op is not Op.EXISTS}
+        if own:
+            witness = None if mask & self._base else statistics.best(predicate)
+            for atom in own if witness is None else witness:
+                composed.setdefault(numbers[atom], []).append(len(self._entries))
+            self._entries.append((hit_test(predicate, numbers), mask))
+        return own
 
     def _prepare(self, sought: Iterable[tuple[Atom, int]], *, hyperscan: bool) -> None:
         """Sort atoms by how they are found: by the whole text, by a literal, as an address, or by a test."""

@@ -1,4 +1,4 @@
-"""One table of field names for both sides of a match: what the edge calls a native field, rules call it too.
+r"""One table of field names for both sides of a match: what the edge calls a native field, rules call it too.
 
 Sigma rules name fields as the log source does (`Image`, `eventName`); stored events use ECS. A native name gets an ECS
 name here only where the two mean the same in *every* event of the product and the value survives unchanged. So neither
@@ -10,9 +10,9 @@ are, under a prefix of their product:
 * linux, macos: the table of process, file and network names; other names stay as they are.
 * every other product, and sources that send plain JSON: names stay as they are.
 
-Not mapped on purpose: `User` (`DOMAIN\\name` is not `user.name`), `Hashes` (several in one), `Protocol` (a word in Sysmon,
-a number in Security), `Details`, `ProcessId` (hexadecimal in Security), `sourceIPAddress` (may be "AWS Internal"),
-`ScriptBlockText` (no ECS leaf).
+Not mapped on purpose: `User` (`DOMAIN\name` is not `user.name`), `Hashes` (several in one), `Protocol` (a word in
+Sysmon, a number in Security), `Details`, `ProcessId` (hexadecimal in Security), `sourceIPAddress` (may be "AWS
+Internal"), `ScriptBlockText` (no ECS leaf).
 
 `Windows copies` are ECS names worth having for people and for rules of one category, whose native name means something
 else in other events (`OriginalFileName` is the process's in Sysmon 1 and the library's in Sysmon 7). The edge keeps the

@@ -50,19 +50,19 @@ def hit_test(node: Node, numbers: Mapping[Atom, int]) -> HitTest:
             return lambda _hits: present
         number = numbers[node]
         return lambda hits: number in hits
-    if isinstance(node, Not):
-        inner = hit_test(node.part, numbers)
-        return lambda hits: not inner(hits)
-    if isinstance(node, And):
-        return _all_of(node, numbers)
-    if isinstance(node, Or):
-        choice = plain_choice(node)
-        if choice is not None:
-            some = frozenset(numbers[atom] for atom in choice)
-            return lambda hits: not some.isdisjoint(hits)
-        parts = [hit_test(part, numbers) for part in node.parts]
-        return lambda hits: any(part(hits) for part in parts)
-    return hit_test(node.part, numbers)
+    if isinstance(node, And | Or):
+        return _all_of(node, numbers) if isinstance(node, And) else _any_of(node, numbers)
+    inner = hit_test(node.part, numbers)
+    return (lambda hits: not inner(hits)) if isinstance(node, Not) else inner
+
+
+def _any_of(node: Or, numbers: Mapping[Atom, int]) -> HitTest:
+    choice = plain_choice(node)
+    if choice is not None:
+        some = frozenset(numbers[atom] for atom in choice)
+        return lambda hits: not some.isdisjoint(hits)
+    parts = [hit_test(part, numbers) for part in node.parts]
+    return lambda hits: any(part(hits) for part in parts)
 
 
 def _all_of(node: And, numbers: Mapping[Atom, int]) -> HitTest:
@@ -83,11 +83,6 @@ def _all_of(node: And, numbers: Mapping[Atom, int]) -> HitTest:
         return needed.issubset
 
     def test(hits: set[int]) -> bool:
-        if not needed.issubset(hits):
-            return False
-        for part in tests:
-            if not part(hits):
-                return False
-        return True
+        return needed.issubset(hits) and all(part(hits) for part in tests)
 
     return test

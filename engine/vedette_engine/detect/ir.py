@@ -109,19 +109,20 @@ def map_atoms(node: Node, change: Callable[[Atom], Atom]) -> Node:
 def rename(node: Node, names: Callable[[str], str]) -> Node:
     """The tree with every field name, referenced ones too, replaced; selections lose their names."""
     if isinstance(node, Atom):
-        if node.field is None:
-            return node
-        if node.op is Op.REF:
-            other, how = node.value
-            return Atom(names(node.field), node.op, (names(other), how))
-        return Atom(names(node.field), node.op, node.value)
-    if isinstance(node, And):
-        return And(tuple([rename(part, names) for part in node.parts]))
-    if isinstance(node, Or):
-        return Or(tuple([rename(part, names) for part in node.parts]))
-    if isinstance(node, Not):
-        return Not(rename(node.part, names))
-    return rename(node.part, names)
+        return _renamed(node, names)
+    if isinstance(node, And | Or):
+        return type(node)(tuple([rename(part, names) for part in node.parts]))
+    part = rename(node.part, names)
+    return Not(part) if isinstance(node, Not) else part
+
+
+def _renamed(atom: Atom, names: Callable[[str], str]) -> Atom:
+    if atom.field is None:
+        return atom
+    if atom.op is Op.REF:
+        other, how = atom.value
+        return Atom(names(atom.field), atom.op, (names(other), how))
+    return Atom(names(atom.field), atom.op, atom.value)
 
 
 def field_names(node: Node) -> set[str]:

@@ -122,10 +122,7 @@ class KeywordIndex:
             live: conjuncts that are still of interest.
             scan: what `scan_for` gave for these, or for more.
         """
-        if raw is None:
-            found = scan("\n".join(_all_texts(event)).lower().encode(errors="surrogatepass"))
-        else:
-            found = scan(raw)
+        found = scan(raw if raw is not None else _joined_texts(event))
         waiting = self._unsought
         if found:
             waiting = [*waiting, *self._found(found, doubt=raw is not None)]
@@ -148,18 +145,19 @@ class KeywordIndex:
         return [index for needle in found if needle < count for index in self._by_needle[needle]]
 
 
-def _all_texts(event: Mapping[str, Any]) -> list[str]:
-    """At least the texts of an event's values; quicker than `values.all_texts` on flat events."""
-    found = []
+def _joined_texts(event: Mapping[str, Any]) -> bytes:
+    """At least the texts of an event's values, in lower case."""
+    found: list[str] = []
     for value in event.values():
         kind = type(value)
         if kind is str:
             found.append(value)
         elif kind is list or kind is dict:
-            return values.all_texts(event)
+            found = values.all_texts(event)
+            break
         else:
             found.append(str(value))
-    return found
+    return "\n".join(found).lower().encode(errors="surrogatepass")
 
 
 def _test(node: Node) -> _Test:

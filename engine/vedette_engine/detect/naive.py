@@ -45,26 +45,26 @@ def atom_holds(atom: Atom, event: Event) -> bool:
 
 def text_holds(atom: Atom, value: str) -> bool:
     """Whether one text answers the question of an atom that is about texts."""
-    op = atom.op
     wanted = atom.value
-    if op is Op.EQUALS:
-        return compare_texts("equals", value, values.text(wanted) or "")
-    if op in (Op.CONTAINS, Op.STARTSWITH, Op.ENDSWITH):
-        return compare_texts(op.value, value, wanted)
-    if op is Op.LIKE:
-        return pattern_matches(patterns.lowered(wanted), value.lower())
-    if op is Op.CASED:
-        return pattern_matches(wanted, value)
-    if op is Op.REGEX:
-        return regex.searcher(*wanted)(value)
-    if op is Op.CIDR:
-        return in_network(value, wanted)
-    if op is Op.TIME:
-        unit, how, limit = wanted
-        part = values.time_part(value, unit)
-        return part is not None and compare_numbers(how, part, limit)
-    found = values.number(value)
-    return found is not None and compare_numbers(op.value, found, wanted)
+    match atom.op:
+        case Op.EQUALS:
+            held = compare_texts("equals", value, values.text(wanted) or "")
+        case Op.CONTAINS | Op.STARTSWITH | Op.ENDSWITH:
+            held = compare_texts(atom.op.value, value, wanted)
+        case Op.LIKE:
+            held = pattern_matches(patterns.lowered(wanted), value.lower())
+        case Op.CASED:
+            held = pattern_matches(wanted, value)
+        case Op.REGEX:
+            held = regex.searcher(*wanted)(value)
+        case Op.CIDR:
+            held = in_network(value, wanted)
+        case Op.TIME:
+            unit, how, limit = wanted
+            held = compare_numbers(how, values.time_part(value, unit), limit)
+        case _:
+            held = compare_numbers(atom.op.value, values.number(value), wanted)
+    return held
 
 
 def compare_texts(how: str, value: str, wanted: str) -> bool:
@@ -79,8 +79,10 @@ def compare_texts(how: str, value: str, wanted: str) -> bool:
     return value.endswith(wanted)
 
 
-def compare_numbers(how: str, value: float, limit: float) -> bool:
-    """Compare two numbers: eq, lt, lte, gt or gte."""
+def compare_numbers(how: str, value: float | None, limit: float) -> bool:
+    """Compare two numbers: eq, lt, lte, gt or gte; no number is in no relation."""
+    if value is None:
+        return False
     if how == "eq":
         return value == limit
     if how == "lt":

@@ -1,8 +1,8 @@
 """Which Sigma log sources an event belongs to, so that only rules for these are tried.
 
 A source claims a log source; Windows events are refined by channel and event id, Linux ones by program. The tables
-restate facts of SigmaHQ's `tests/thor.yml` and of Microsoft's and Sysmon's documentation. Generic Windows categories mean
-Sysmon events; Security 4688 counts as process_creation only where a source asks for it.
+restate facts of SigmaHQ's `tests/thor.yml` and of Microsoft's and Sysmon's documentation. Generic Windows categories
+mean Sysmon events; Security 4688 counts as process_creation only where a source asks for it.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ _COMPARE = {"LT": Op.LT, "LTE": Op.LTE, "GT": Op.GT, "GTE": Op.GTE}
 _FLAGS = {"IGNORECASE": "i", "MULTILINE": "m", "DOTALL": "s"}
 _EXPANSION = {"windash": 125, "base64offset": 3}  # values that one value may become at most
 _LONGEST_FIELD = 512
+_MOST_BITS = 1_024
 
 
 class ItemError(ValueError):
@@ -51,10 +52,9 @@ def item_node(key: str | None, value: Any, placeholders: Placeholders) -> Node:
     key = _checked(key, value)
     try:
         item = SigmaDetectionItem.from_mapping(key, value)
-    except SigmaError as error:
-        raise ItemError(str(error)) from error
-    except RecursionError as error:
-        raise ItemError("the value is too complex") from error
+    except (SigmaError, AttributeError, KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
+        # pySigma lets some mistakes of rules pass as Python's own errors.
+        raise ItemError(str(error.args[0]) if error.args else f"the line cannot be read ({error!r})") from error
     _restore_integers(item, value)
     alternatives = [[_node(item.field, one) for one in _expanded(value, placeholders)] for value in item.value]
     if not alternatives:
@@ -82,31 +82,51 @@ def _restore_integers(item: SigmaDetectionItem, value: Any) -> None:
 def _checked(key: str | None, value: Any) -> str | None:
     """The key with modifiers as pySigma spells them, after checks of what is cheap to check."""
     values = value if isinstance(value, list) else [value]
-    for one in (key, *values):
-        if isinstance(one, str) and not _is_unicode(one):
-            raise ItemError("a text holds half a character (a lone surrogate)", "write whole characters")
     for one in values:
-        if isinstance(one, str) and len(one) > MAX_VALUE_LENGTH:
-            raise ItemError(f"a value has {len(one)} characters, more than {MAX_VALUE_LENGTH}")
-        if isinstance(one, int) and not isinstance(one, bool) and one.bit_length() > 1024:
-            raise ItemError("a number is too large")
-        if not isinstance(one, str | int | float | bool | None):
-            raise ItemError(f"a value is a {_kind(one)}", "write a text, a number, true, false or null; quote dates")
+        _check_value(one)
     if key is None:
         return None
     field, *modifiers = key.split("|")
     if len(field) > _LONGEST_FIELD:
         raise ItemError(f"the field's name has {len(field)} characters, more than {_LONGEST_FIELD}")
+    if not _is_unicode(field):
+        raise ItemError("the field's name holds half a character (a lone surrogate)", "write whole characters")
+    if "re" in modifiers:
+        for one in values:
+            _check_regex(one)
+    growth = 1
     for modifier in modifiers:
         if modifier not in modifier_mapping and modifier not in _ALIASES:
             near = difflib.get_close_matches(modifier, [*modifier_mapping, *_ALIASES], n=1)
             raise ItemError(f"unknown modifier {modifier!r}", f"did you mean {near[0]!r}?" if near else "")
-    growth = 1
-    for modifier in modifiers:
         growth *= _EXPANSION.get(modifier, 1)
     if len(values) * growth > MAX_VALUES * 4:
         raise ItemError(f"{len(values)} values are too many for these modifiers", "split the list")
     return "|".join([field, *(_ALIASES.get(modifier, modifier) for modifier in modifiers)])
+
+
+def _check_value(value: Any) -> None:
+    if isinstance(value, str):
+        if len(value) > MAX_VALUE_LENGTH:
+            raise ItemError(f"a value has {len(value)} characters, more than {MAX_VALUE_LENGTH}")
+        if not _is_unicode(value):
+            raise ItemError("a value holds half a character (a lone surrogate)", "write whole characters")
+    elif isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        raise ItemError("a number is too large")
+    elif not isinstance(value, int | float | None):
+        raise ItemError(f"a value is a {_kind(value)}", "write a text, a number, true, false or null; quote dates")
+
+
+def _check_regex(pattern: Any, flags: str = "") -> None:
+    if not isinstance(pattern, str):
+        raise ItemError("a regular expression is not a text", "quote it")
+    try:
+        regex.searcher(pattern, flags)
+    except regex.RegexError as error:
+        raise ItemError(
+            f"the regular expression cannot be used: {error}",
+            "look-around and back-references are not available: expressions run in linear time (RE2)",
+        ) from error
 
 
 def _is_unicode(value: str) -> bool:
@@ -152,24 +172,31 @@ def _node(field: str | None, value: Any) -> Node:
         return _text_atom(field, value)
     if isinstance(value, types.SigmaRegularExpression):
         return _regex_atom(field, value)
-    if isinstance(value, types.SigmaCompareExpression):
-        return _comparison(field, value)
-    if isinstance(value, types.SigmaTimestampPart):
-        return Atom(field, Op.TIME, (value.timestamp_part.name.lower(), "eq", value.number))
-    if isinstance(value, types.SigmaNumber | types.SigmaBool):
-        plain = value.number if isinstance(value, types.SigmaNumber) else value.boolean
-        return Atom(field, Op.EQUALS, plain) if field is not None else Atom(None, Op.CONTAINS, str(plain).lower())
     if isinstance(value, types.SigmaCIDRExpression):
         return Atom(field, Op.CIDR, str(value.network))
-    if field is None:
-        raise ItemError(f"{type(value).__name__.removeprefix('Sigma')} needs a field", "write it below a field's name")
-    if isinstance(value, types.SigmaNull):
-        return Atom(field, Op.EXISTS, value=False)
-    if isinstance(value, types.SigmaExists):
-        return Atom(field, Op.EXISTS, value.exists)
-    if isinstance(value, types.SigmaFieldReference):
-        how = {(False, False): "equals", (True, False): "startswith", (False, True): "endswith"}
-        return Atom(field, Op.REF, (value.field, how.get((value.starts_with, value.ends_with), "contains")))
+    if field is not None:
+        return _field_atom(field, value)
+    if isinstance(value, types.SigmaNumber | types.SigmaBool) and not isinstance(value, types.SigmaTimestampPart):
+        return Atom(None, Op.CONTAINS, str(value).lower())
+    raise ItemError(f"{type(value).__name__.removeprefix('Sigma')} needs a field", "write it below a field's name")
+
+
+def _field_atom(field: str, value: Any) -> Node:
+    """The atom of a value that only makes sense for a field."""
+    match value:
+        case types.SigmaCompareExpression():
+            return _comparison(field, value)
+        case types.SigmaTimestampPart():
+            return Atom(field, Op.TIME, (value.timestamp_part.name.lower(), "eq", value.number))
+        case types.SigmaNumber():
+            return Atom(field, Op.EQUALS, value.number)
+        case types.SigmaBool():
+            return Atom(field, Op.EQUALS, value.boolean)
+        case types.SigmaFieldReference():
+            how = {(False, False): "equals", (True, False): "startswith", (False, True): "endswith"}
+            return Atom(field, Op.REF, (value.field, how.get((value.starts_with, value.ends_with), "contains")))
+        case types.SigmaNull() | types.SigmaExists():
+            return Atom(field, Op.EXISTS, isinstance(value, types.SigmaExists) and value.exists)
     raise ItemError(f"values of the kind {type(value).__name__} are not supported")
 
 
@@ -180,20 +207,26 @@ def _text_atom(field: str | None, value: types.SigmaString) -> Node:
     pattern = tuple(_merged(parts))
     if isinstance(value, types.SigmaCasedString):
         return Atom(field, Op.CASED, pattern)
+    return _simplest(field, pattern)
+
+
+def _simplest(field: str | None, pattern: ir.Pattern) -> Atom:
+    """The atom for a pattern without case; most patterns are plain texts at one end."""
+    atom = Atom(field, Op.LIKE, pattern)
     match pattern:
         case ():
-            return Atom(field, Op.EQUALS, "")
+            atom = Atom(field, Op.EQUALS, "")
         case (str() as literal,):
-            return Atom(field, Op.EQUALS, literal)
+            atom = Atom(field, Op.EQUALS, literal)
         case (0,) if field is not None:
-            return Atom(field, Op.EXISTS, value=True)
+            atom = Atom(field, Op.EXISTS, value=True)
         case (0, str() as literal, 0):
-            return Atom(field, Op.CONTAINS, literal)
+            atom = Atom(field, Op.CONTAINS, literal)
         case (str() as literal, 0):
-            return Atom(field, Op.STARTSWITH, literal)
+            atom = Atom(field, Op.STARTSWITH, literal)
         case (0, str() as literal):
-            return Atom(field, Op.ENDSWITH, literal)
-    return Atom(field, Op.LIKE, pattern)
+            atom = Atom(field, Op.ENDSWITH, literal)
+    return atom
 
 
 def _merged(parts: Iterable[str | int]) -> Iterator[str | int]:
@@ -215,20 +248,14 @@ def _merged(parts: Iterable[str | int]) -> Iterator[str | int]:
 def _regex_atom(field: str | None, value: types.SigmaRegularExpression) -> Node:
     pattern = str(value.regexp)
     flags = "".join(sorted(_FLAGS[flag.name] for flag in value.flags))
-    try:
-        regex.searcher(pattern, flags)
-    except regex.RegexError as error:
-        raise ItemError(
-            f"the regular expression cannot be used: {error}",
-            "look-around and back-references are not available: expressions run in linear time (RE2)",
-        ) from error
+    _check_regex(pattern, flags)
     return Atom(field, Op.REGEX, (pattern, flags))
 
 
-def _comparison(field: str | None, value: types.SigmaCompareExpression) -> Node:
+def _comparison(field: str, value: types.SigmaCompareExpression) -> Node:
     op = _COMPARE.get(value.op.name)
-    if op is None or field is None:
-        raise ItemError("a comparison needs a field and one of lt, lte, gt, gte")
+    if op is None:
+        raise ItemError("a comparison needs one of lt, lte, gt, gte")
     number = value.number
     if isinstance(number, types.SigmaTimestampPart):
         return Atom(field, Op.TIME, (number.timestamp_part.name.lower(), op.value, number.number))

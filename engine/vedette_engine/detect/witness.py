@@ -6,7 +6,7 @@ literal occurs in real values decides which witness is best; without a sample, i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,11 +112,7 @@ def learn(events: Iterable[Mapping[str, Any]], conditions: Iterable[Node]) -> St
 
     A thousand events, spread over the day and the sources, are enough; fields that they hardly show keep the defaults.
     """
-    wanted: dict[str, dict[str, None]] = {}
-    for condition in conditions:
-        for atom in atoms(condition):
-            if atom.field is not None and atom.op not in (Op.EXISTS, Op.REF):
-                wanted.setdefault(atom.field, {})[atom_literal(atom)] = None
+    wanted = _wanted_literals(conditions)
     seen: dict[str, list[str]] = {}
     for event in events:
         for name, value in event.items():
@@ -127,13 +123,27 @@ def learn(events: Iterable[Mapping[str, Any]], conditions: Iterable[Node]) -> St
     for name, found in seen.items():
         if len(found) >= _ENOUGH_VALUES:
             (varied.add if len(set(found)) > _MOSTLY_NEW * len(found) else varied.discard)(name)
-        needles = [scanner.Needle(literal) for literal in wanted[name] if literal]
-        scan = scanner.text_scanner(needles, hyperscan=False)
-        counts = [0] * len(needles)
-        for one in found:
-            for index in scan(one):
-                counts[index] += 1
-        for needle, count in zip(needles, counts, strict=True):
-            if count:
-                shares[name, needle.text] = count / len(found)
+        for literal, count in _counted(wanted[name], found):
+            shares[name, literal] = count / len(found)
     return Statistics(frozenset(varied), shares)
+
+
+def _wanted_literals(conditions: Iterable[Node]) -> dict[str, dict[str, None]]:
+    """The literals that conditions use, by field."""
+    wanted: dict[str, dict[str, None]] = {}
+    for condition in conditions:
+        for atom in atoms(condition):
+            if atom.field is not None and atom.op not in (Op.EXISTS, Op.REF):
+                wanted.setdefault(atom.field, {})[atom_literal(atom)] = None
+    return wanted
+
+
+def _counted(literals: Iterable[str], texts: Iterable[str]) -> Iterator[tuple[str, int]]:
+    """The literals that occur in some texts, and in how many."""
+    needles = [scanner.Needle(literal) for literal in literals if literal]
+    scan = scanner.text_scanner(needles, hyperscan=False)
+    counts = [0] * len(needles)
+    for text in texts:
+        for index in scan(text):
+            counts[index] += 1
+    return ((needle.text, count) for needle, count in zip(needles, counts, strict=True) if count)

@@ -63,6 +63,8 @@ def parse(text: str) -> Query:
         syntax = parse_syntax(text)
     except ParseError as error:
         raise _syntax_error(text, error) from error
+    except (ArithmeticError, ValueError) as error:  # the library lets `a^.` and `a~.` through to Decimal
+        raise QueryError("A number is expected after ^ and ~") from error
     query = _Reader().read(syntax, None, 0)
     resolve(query)
     return query

@@ -14,7 +14,13 @@ import re2
 
 from vedette_engine.query import tree
 from vedette_engine.query.fields import ORDERED_KINDS, TEXT_KINDS, Kind, kind_of
-from vedette_engine.query.patterns import MAX_PATTERN, canonical_regex, wildcard_literal
+from vedette_engine.query.patterns import (
+    MAX_PATTERN,
+    canonical_regex,
+    escape_wildcard,
+    wildcard_literal,
+    wildcard_parts,
+)
 from vedette_engine.query.tree import Query, QueryError
 from vedette_engine.query.values import address_number, date_bounds, network_bounds, text_of
 
@@ -32,7 +38,8 @@ def resolve(query: Query) -> Query:
     In the result:
         Term: the field is of a text kind (str), INTEGER (int), FLOAT (float) or BOOLEAN (bool).
         Range: the field is INTEGER, FLOAT, DATE or IP; bounds are closed numbers, None is open.
-        Wildcard: a text kind, with at least one wildcard; Regex: a text kind, `patterns.canonical_regex` form.
+        Wildcard: a text kind, with at least one wildcard, nothing escaped needlessly.
+        Regex: a text kind, in the form of `patterns.canonical_regex`.
         Cidr never occurs (it is a Range), nor do And, Or with one part.
 
     Raises:
@@ -95,7 +102,8 @@ def _wildcard(query: tree.Wildcard) -> Query:
         raise QueryError(f"{query.field} does not hold text, so * and ? cannot be used{hint}")
     if len(query.pattern) > MAX_PATTERN:
         raise QueryError(f"The pattern is longer than {MAX_PATTERN} characters")
-    return query
+    parts = wildcard_parts(query.pattern)
+    return tree.Wildcard(query.field, "".join(part if wild else escape_wildcard(part) for part, wild in parts))
 
 
 def _regex(query: tree.Regex) -> Query:

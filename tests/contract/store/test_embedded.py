@@ -25,7 +25,7 @@ from vedette_backends.store.partitions import Key, Writers
 from vedette_backends.store.protocol import Alert, AlertFilter, Outcome, TimeRange
 from vedette_backends.store.self_test import check_index
 from vedette_backends.store.snapshot import restore_snapshot
-from vedette_engine.query.tree import MatchAll, Term
+from vedette_engine.query.tree import MatchAll, Term, Text
 
 T0 = 1_795_348_800_000
 DAY = 86_400_000
@@ -181,6 +181,15 @@ def test_a_damaged_partition_is_refused_by_name_and_not_made_anew(tmp_path: Path
     assert sorted(path.name for path in folder.iterdir()) == before
 
 
+def test_a_segment_that_lost_a_file_is_refused_when_it_is_read(tmp_path: Path, make_event: Any) -> None:
+    with opened(tmp_path, writer=True) as store:
+        store.create_events("30d", [make_event(1, {"message": "a b"})])
+    (positions,) = (tmp_path / "events" / "30d" / "2026.11.22").glob("*.pos")
+    positions.unlink()
+    with opened(tmp_path, writer=False) as reader, pytest.raises(RefusedError, match="damaged"):
+        reader.count_events(Text("a b"), ALWAYS)
+
+
 def test_segments_without_an_index_are_refused(tmp_path: Path, make_event: Any) -> None:
     with opened(tmp_path, writer=True) as store:
         store.create_events("30d", [make_event(1)])
@@ -282,6 +291,39 @@ def test_a_snapshot_is_consistent_while_events_arrive(tmp_path: Path, make_event
     with opened(tmp_path / "restored", writer=False) as restored:
         assert restored.count_events(ALL, ALWAYS) % 10 == 0
         assert restored.count_events(ALL, ALWAYS) > 120
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from vedette_backends.errors import UnavailableError
+from vedette_backends.store.embedded import open_store
+from vedette_backends.store.protocol import NewEvent, Outcome, TimeRange
+from vedette_engine.query.tree import MatchAll
+store = open_store(Path(sys.argv[1]), writer=True)
+def create(start, text):
+    events = [NewEvent(f"{start + n:032x}", 1795348800000, 1795348800000, "h", {"message": f"{n} {text}"})
+              for n in range(300)]
+    return {result.outcome for result in store.create_events("30d", events)}
+assert create(0, "a") == {Outcome.CREATED}
+unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, unlimited[1]))
+try:
+    create(1000, "b" * 3000)
+except UnavailableError as error:
+    print("unavailable")
+resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+print(store.count_events(MatchAll(), TimeRange()))
+assert create(1000, "b" * 3000) == {Outcome.CREATED}
+print(store.count_events(MatchAll(), TimeRange()))
+store.close()
+"""
+
+
+def test_when_files_cannot_grow_the_call_fails_whole_and_may_be_repeated_later(tmp_path: Path) -> None:
+    arguments = [sys.executable, "-c", FULL_DISK, str(tmp_path)]
+    told = subprocess.run(arguments, stdout=subprocess.PIPE, text=True, check=True, timeout=120)
+    assert told.stdout.split() == ["unavailable", "300", "600"]
 
 
 def test_writers_of_many_days_are_not_all_kept_open(tmp_path: Path, make_event: Any) -> None:

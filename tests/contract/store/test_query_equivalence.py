@@ -242,7 +242,7 @@ def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 _example = itertools.count()
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(contents=st.lists(documents, min_size=1, max_size=8), asked=st.lists(queries, min_size=6, max_size=20))
 def test_a_store_finds_what_the_specification_finds(
     shared_store: Store, contents: list[dict[str, Any]], asked: list[Query]

@@ -266,6 +266,14 @@ def test_of_two_objects_with_one_name_none_is_taken_and_both_places_are_named(tm
     assert f"{tmp_path / 'a.yaml'}, line 1" in problem.message
 
 
+def test_of_three_objects_with_one_name_none_is_taken_wherever_they_are(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(f"{RULE}---\n{RULE}")
+    (tmp_path / "b.yaml").write_text(RULE)
+    loaded = load_path(tmp_path)
+    assert loaded.documents == []
+    assert len(loaded.problems) == 2
+
+
 def test_a_name_may_occur_once_in_every_namespace_and_kind() -> None:
     other = RULE.replace("namespace: shop", "namespace: other")
     assert len(load_text(f"{RULE}---\n{other}").documents) == 2

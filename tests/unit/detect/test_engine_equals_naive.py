@@ -45,7 +45,9 @@ def atoms(draw: st.DrawFn) -> Atom:
         Op.CASED: patterns,
         Op.REGEX: st.sampled_from(REGEXES),
         Op.CIDR: st.sampled_from(["10.0.0.0/8", "10.1.0.0/16", "::/0", "192.0.2.7/32"]),
-        Op.TIME: st.tuples(st.sampled_from(["hour", "day", "week", "year"]), st.sampled_from(["eq", "lt", "gte"]), numbers),
+        Op.TIME: st.tuples(
+            st.sampled_from(["hour", "day", "week", "year"]), st.sampled_from(["eq", "lt", "gte"]), numbers
+        ),
         Op.REF: st.tuples(st.sampled_from(FIELDS), st.sampled_from(["equals", "contains", "startswith", "endswith"])),
     }
     return Atom(field, op, draw(values.get(op, numbers)))
@@ -113,10 +115,10 @@ def raw_of(event: dict[str, Any]) -> bytes | None:
     return raw if orjson.loads(raw) == event else None
 
 
-@settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow])
-@given(rule_lists(), st.lists(events, min_size=1, max_size=4), st.booleans())
+@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
+@given(rules=rule_lists(), some=st.lists(events, min_size=1, max_size=4), hyperscan=st.booleans())
 def test_the_index_gives_what_naive_evaluation_gives(
-    rules: list[Rule], some: list[dict[str, Any]], hyperscan: bool
+    rules: list[Rule], some: list[dict[str, Any]], *, hyperscan: bool
 ) -> None:
     engine = Engine(rules, naming=NATIVE, hyperscan=hyperscan)
     learned = Engine(rules, naming=NATIVE, hyperscan=hyperscan, sample=some * 40)
@@ -127,7 +129,7 @@ def test_the_index_gives_what_naive_evaluation_gives(
         assert keys(learned.match(event, raw_of(event))) == expected
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(rule_lists(), st.lists(events, min_size=1, max_size=3), st.data())
 def test_adding_removing_and_merging_in_any_order_equals_a_fresh_engine(
     rules: list[Rule], some: list[dict[str, Any]], data: st.DataObject
@@ -150,7 +152,7 @@ def test_adding_removing_and_merging_in_any_order_equals_a_fresh_engine(
     assert keys(engine.rules) == list(present)
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(rule_lists(), events, st.sampled_from(["x", "y", None]), st.sampled_from(["c", None]))
 def test_only_rules_for_the_events_log_sources_are_tried(
     rules: list[Rule], event: dict[str, Any], product: str | None, category: str | None
@@ -160,7 +162,7 @@ def test_only_rules_for_the_events_log_sources_are_tried(
     assert keys(Engine(rules, naming=NATIVE).match(event, None, sources)) == expected
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(rule_lists())
 def test_a_rule_survives_json(rules: list[Rule]) -> None:
     for rule in rules:

@@ -65,7 +65,11 @@ FIELD_CASES: list[tuple[str, list[Any], list[Any]]] = [
     ("f|gt: 10", [11, "1e2", 10.5], [10, "0x20", "inf"]),
     ("f|gte: 9007199254740993", [9007199254740993, "9007199254740993"], [9007199254740992]),
     ("f|minute: 5", ["2026-11-22T10:05:59Z", 1795341900], ["2026-11-22T10:06:00Z", "x", None]),
-    ("f|hour: 10", ["2026-11-22T10:59:00Z", "2026-11-22T12:00:00+02:00", "2026-11-22 10:00:00.123"], ["2026-11-22T11:00"]),
+    (
+        "f|hour: 10",
+        ["2026-11-22T10:59:00Z", "2026-11-22T12:00:00+02:00", "2026-11-22 10:00:00.123"],
+        ["2026-11-22T11:00"],
+    ),
     ("f|hour|gte: 22", ["2026-11-22T23:00:00Z"], ["2026-11-22T21:59:59Z"]),
     ("f|hour|lt: 6", ["2026-11-22T05:59:59.9999999Z"], ["2026-11-22T06:00:00Z"]),
     ("f|day: 22", ["2026-11-22"], ["2026-11-21T23:59:59Z"]),
@@ -90,9 +94,7 @@ NEGATIVE = [(line, value) for line, _, no in FIELD_CASES for value in no]
 
 
 @pytest.mark.parametrize(("line", "value"), POSITIVE)
-def test_a_value_that_fits_matches(
-    line: str, value: Any, rule_of: Callable[[str], Rule], verdict: Verdict
-) -> None:
+def test_a_value_that_fits_matches(line: str, value: Any, rule_of: Callable[[str], Rule], verdict: Verdict) -> None:
     rule = rule_of(f"  s:\n    {line}\n  condition: s")
     assert verdict(rule, {"f": value, "other": "x"})
 
@@ -138,7 +140,7 @@ def test_base64offset_finds_the_text_at_any_offset(
     ],
 )
 def test_a_field_is_compared_with_another(
-    modifiers: str, f: Any, g: Any, expected: bool, rule_of: Callable[[str], Rule], verdict: Verdict
+    modifiers: str, f: Any, g: Any, rule_of: Callable[[str], Rule], verdict: Verdict, *, expected: bool
 ) -> None:
     rule = rule_of(f"  s:\n    f|{modifiers}: g\n  condition: s")
     assert verdict(rule, {"f": f, "g": g}) is expected
@@ -165,7 +167,7 @@ def test_a_field_is_compared_with_another(
     ],
 )
 def test_keywords_are_looked_for_in_all_values(
-    detection: str, event: dict[str, Any], expected: bool, rule_of: Callable[[str], Rule], verdict: Verdict
+    detection: str, event: dict[str, Any], rule_of: Callable[[str], Rule], verdict: Verdict, *, expected: bool
 ) -> None:
     assert verdict(rule_of(detection), event) is expected
 

@@ -87,8 +87,12 @@ def test_a_source_that_is_not_in_force_gives_dead_letters(line: Any, make_source
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(st.sampled_from(["a", "", ".", "a.b", "__proto__", "@timestamp", "user", "name"]), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["a", "", ".", "a.b", "__proto__", "@timestamp", "user", "name"]), inner, max_size=4
+        )
+    ),
     max_leaves=12,
 )
 
@@ -145,8 +149,7 @@ def test_what_the_store_refuses_of_a_delivered_file_can_be_replayed_under_the_sa
     """Replay gives a record the id of its key and position, so a letter has to hold what that id stands for."""
     line.load(make_source(**CLOUDTRAIL))
     effects = line.run(trail("A", "B"))
-    for _, event in effects.events:
-        arrival, record = effects.originals[event.id]
+    for (_, event), (arrival, record) in zip(effects.events, effects.originals, strict=True):
         again = Effects()
         line.processor.process(record, arrival, again)
         assert event.id in [made.id for _, made in again.events]
@@ -162,7 +165,9 @@ def test_a_delivered_file_with_one_record_or_none_is_read_as_such(line: Any, mak
 
 # alerts --------------------------------------------------------------------------------------------------------------
 def test_an_alert_says_what_a_responder_needs(line: Any, make_source: Manifest, make_rule: Manifest) -> None:
-    extra = "{severity: critical, owner: ana, runbook: https://r.example/1, summary: 'saw {event.action} on {host.name}'}"
+    extra = (
+        "{severity: critical, owner: ana, runbook: https://r.example/1, summary: 'saw {event.action} on {host.name}'}"
+    )
     line.load(make_source(), make_rule(extra=extra[1:-1].replace(", ", "\n  ")))
     effects = line.run(b'{"event":{"action":"marked"},"host":{"name":"web1"},"@timestamp":"2026-11-18T10:00:00Z"}')
     (alert,) = effects.alerts

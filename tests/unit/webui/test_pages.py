@@ -206,14 +206,13 @@ def test_counters_of_all_workers_add_up(world: Any, ana: Any) -> None:
 
 def test_a_heartbeat_of_any_shape_does_not_break_the_pages(world: Any, ana: Any) -> None:
     world.apply("AlertRule", "one", {"sigma": 5})
-    for number, body in enumerate(
-        [
-            {},
-            {"rules": [], "sources": None},
-            {"rules": {"one": 5}, "sources": {"web-auth": {"rate": "x", "lag_ms": None, "events": True}}},
-            {"counters": {}, "errors": ["<b>"]},
-        ]
-    ):
+    bodies: list[dict[str, Any]] = [
+        {},
+        {"rules": [], "sources": None},
+        {"rules": {"one": 5}, "sources": {"web-auth": {"rate": "x", "lag_ms": None, "events": True}}},
+        {"counters": {}, "errors": ["<b>"]},
+    ]
+    for number, body in enumerate(bodies):
         world.store.put_heartbeat(Heartbeat(f"w{number}", "1", int(world.now * 1000), body))
     for path in ("/rules", "/rules/one", "/sources"):
         assert ana.get(path).status_code == 200

@@ -10,7 +10,7 @@ import logging
 import queue
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vedette_backends.broker.protocol import Consumer
@@ -75,9 +75,13 @@ class Committer:
         """Whether a batch that is handed over now would be taken at once."""
         return self._queue.empty()
 
+    def give_up(self) -> None:
+        """Try each batch once from now on: one that cannot be committed stays unacked, to be delivered again."""
+        self._stopping.set()
+
     def finish(self) -> None:
         """Commit what was handed over, then end. A batch that cannot be committed now stays unacked."""
-        self._stopping.set()
+        self.give_up()
         self.submit_end()
         self._thread.join()
 
@@ -119,21 +123,7 @@ class Committer:
         if batch.created is None:
             batch.created = self._store.create_alerts(effects.alerts) if effects.alerts else []
         letters = list(effects.letters)
-        by_class: dict[str, list[NewEvent]] = defaultdict(list)
-        for retention, event in effects.events:
-            by_class[retention].append(event)
-        stored: list[NewEvent] = []
-        duplicates = 0
-        for retention, events in by_class.items():
-            if retention not in batch.results:
-                batch.results[retention] = self._store.create_events(retention, events)
-            for event, result in zip(events, batch.results[retention], strict=True):
-                if result.outcome is Outcome.CREATED:
-                    stored.append(event)
-                elif result.outcome is Outcome.DUPLICATE:
-                    duplicates += 1
-                else:
-                    letters.append(self._refused(effects, event, result.outcome, result.reason))
+        stored, duplicates = self._write_events(batch, letters)
         if letters:
             self._store.put_dead_letters(letters)
         self._consumer.ack(batch.tags)
@@ -143,26 +133,49 @@ class Committer:
                 self._counters.totals["alerts"] += 1
                 self._counters.rule_alerted(alert.rule)
 
-    def _refused(self, effects: Effects, event: NewEvent, outcome: Outcome, why: str) -> DeadLetter:
-        arrival, record = effects.originals[event.id]
-        if outcome is Outcome.COLLISION:
-            detail = why or "another event has the same key and other content"
-            return arrival.letter(record, "IdCollision", detail, distinct=event.hash)
-        return arrival.letter(record, "DocumentRejected", why)
+    def _write_events(self, batch: Batch, letters: list[DeadLetter]) -> tuple[Mapping[str, Sequence[NewEvent]], int]:
+        """Create the events; those that the store refuses join `letters`. Gives the new ones by source, and repeats."""
+        effects = batch.effects
+        by_class: dict[str, list[int]] = defaultdict(list)
+        for index, (retention, _) in enumerate(effects.events):
+            by_class[retention].append(index)
+        stored: dict[str, list[NewEvent]] = defaultdict(list)
+        duplicates = 0
+        for retention, indices in by_class.items():
+            if retention not in batch.results:
+                events = [effects.events[index][1] for index in indices]
+                batch.results[retention] = self._store.create_events(retention, events)
+            for index, result in zip(indices, batch.results[retention], strict=True):
+                if result.outcome is Outcome.CREATED:
+                    stored[effects.originals[index][0].source].append(effects.events[index][1])
+                elif result.outcome is Outcome.DUPLICATE:
+                    duplicates += 1
+                else:
+                    letters.append(self._refused(effects, index, result))
+        return stored, duplicates
+
+    @staticmethod
+    def _refused(effects: Effects, index: int, result: ItemResult) -> DeadLetter:
+        arrival, record = effects.originals[index]
+        if result.outcome is Outcome.COLLISION:
+            detail = result.reason or "another event has the same key and other content"
+            return arrival.letter(record, "IdCollision", detail, distinct=effects.events[index][1].hash)
+        return arrival.letter(record, "DocumentRejected", result.reason)
 
     def _count(
-        self, effects: Effects, stored: Sequence[NewEvent], duplicates: int, letters: Sequence[DeadLetter]
+        self,
+        effects: Effects,
+        stored: Mapping[str, Sequence[NewEvent]],
+        duplicates: int,
+        letters: Sequence[DeadLetter],
     ) -> None:
         now = self._clock()
         totals = self._counters.totals
         totals["events"] += len(effects.events)
-        totals["stored"] += len(stored)
+        totals["stored"] += sum(map(len, stored.values()))
         totals["duplicates"] += duplicates
         totals["dead_letters"] += len(letters)
-        by_source: dict[str, list[NewEvent]] = defaultdict(list)
-        for event in stored:
-            by_source[effects.originals[event.id][0].source].append(event)
-        for source, events in by_source.items():
+        for source, events in stored.items():
             last_event = max(event.time for event in events)
             last_ingested = max(event.ingested for event in events)
             self._counters.source(source).seen(len(events), last_event, last_ingested, now)

@@ -8,6 +8,9 @@ from vedette_backends.store.protocol import Alert, DeadLetter, NewEvent
 from vedette_engine.alerting.ids import dead_letter_id
 from vedette_engine.wire import Record
 
+ATTEMPT = "attempt"
+"""Header of a message that replays a dead letter: the letter's id."""
+
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
@@ -18,17 +21,22 @@ class Arrival:
         ingested: when the gateway took it.
         now: when this worker took it.
         repeat: it may have been delivered before.
+        attempt: the dead letter that this replays; empty for what comes for the first time.
     """
 
     source: str
     ingested: int
     now: int
     repeat: bool
+    attempt: str = ""
 
     def letter(self, record: Record, reason: str, detail: str, *, distinct: str = "") -> DeadLetter:
-        """A dead letter that can be replayed under the event's id; `distinct` tells letters of one event apart."""
+        """A dead letter that can be replayed under the event's id; `distinct` tells letters of one event apart.
+
+        A replay that fails for the same reason is another letter, or it would stay hidden behind the replayed one.
+        """
         return DeadLetter(
-            id=dead_letter_id(record.id, reason + distinct),
+            id=dead_letter_id(record.id, reason + distinct + self.attempt),
             time=self.now,
             source=self.source,
             reason=reason,
@@ -51,13 +59,13 @@ class Effects:
     Attributes:
         events: (retention class, event) in the order of processing.
         bytes: size of the messages that the events came in.
-        originals: event id → (arrival, record), for the dead letters of what the store refuses.
+        originals: (arrival, record) of each event, in the order of `events`: ids may repeat with other contents.
     """
 
     events: list[tuple[str, NewEvent]] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)
     letters: list[DeadLetter] = field(default_factory=list)
-    originals: dict[str, tuple[Arrival, Record]] = field(default_factory=dict)
+    originals: list[tuple[Arrival, Record]] = field(default_factory=list)
     bytes: int = 0
 
     def expect_repeats(self) -> None:

@@ -123,10 +123,11 @@ class Processor:
             self._enricher.apply(event, source)
         config = known.config
         logsources = event_logsources(event, known.claimed, security_4688=config.security_4688)
-        matched = self.ruleset.match(event, logsources)
+        document = known.normaliser.document(event, len(raw))
+        # The document holds every value of the event, so keywords can be looked for in its text.
+        matched = self.ruleset.match(event, orjson.dumps(document), logsources)
         time = event["@timestamp"]
         alerts = [self.ruleset.alerting.alert(rule, event, record.id, arrival) for rule in matched]
-        document = known.normaliser.document(event, len(raw))
         content = blake2b(raw, digest_size=16).hexdigest()
         effects.events.append(
             (config.retention, NewEvent(record.id, ingested, time, content, document, arrival.repeat or record.keyed))
@@ -135,7 +136,7 @@ class Processor:
         for rule in matched:
             self.counters.rule_matched(rule.key.rpartition("/")[0], arrival.now)
         # Replay gives a record the id of its key and position: what a letter holds is always the whole.
-        effects.originals[record.id] = (arrival, whole)
+        effects.originals.append((arrival, whole))
 
 
 def _claim(config: SourceConfig) -> Logsource | None:

@@ -79,12 +79,12 @@ class Ruleset:
     def _rules(self) -> list[Rule]:
         return [rule for _, rules in self._loaded.values() for rule in rules]
 
-    def match(self, event: Event, logsources: Logsources | None) -> Sequence[Rule]:
-        """The rules that match."""
+    def match(self, event: Event, text: bytes, logsources: Logsources | None) -> Sequence[Rule]:
+        """The rules that match. `text`: JSON with all values of the event, for keywords."""
         self._seen += 1
         if not self._seen % SAMPLE_EVERY:
             self._sample.append(event)
-        return self._engine.match(event, None, logsources)
+        return self._engine.match(event, text, logsources)
 
     def settle(self, now: float) -> None:
         """Start or finish building a better engine beside the one that runs. `now`: monotonic seconds."""

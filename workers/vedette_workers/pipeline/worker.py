@@ -23,7 +23,7 @@ from vedette_engine.wire import Record, WireError, decode
 from vedette_workers.heartbeat import Pulse, beat
 from vedette_workers.pipeline.committer import Batch, Committer
 from vedette_workers.pipeline.counters import Counters
-from vedette_workers.pipeline.effects import Arrival, Effects
+from vedette_workers.pipeline.effects import ATTEMPT, Arrival, Effects
 from vedette_workers.pipeline.follow import BundleFollower
 from vedette_workers.pipeline.isolation import FROM_DELIVERY, Isolation, Try
 from vedette_workers.pipeline.processor import Processor
@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 FLUSH = 0.25
 MAX_EVENTS = 4000
 MAX_BYTES = 16 << 20
-PREFETCH = 64
-FETCH = 8
+PREFETCH = 24
+FETCH = 4
 IDLE = 0.1
 STUCK = 120.0
 """Seconds after which a delivery that is still being processed ends the worker, so that it is tried in isolation."""
@@ -88,8 +88,10 @@ class PipelineWorker:
 
     # life -----------------------------------------------------------------------------------------------------------
     def stop(self) -> None:
-        """Finish what was fetched, ack it, return from `run`."""
+        """Finish what was fetched, ack it, return from `run`. What cannot be committed now stays in the queue."""
         self._stopping.set()
+        if self._committer is not None:
+            self._committer.give_up()
 
     def run(self) -> None:
         """Work until `stop`. Raises only what no retry can mend."""
@@ -162,6 +164,7 @@ class PipelineWorker:
 
     def _end_consuming(self) -> None:
         if self._committer is not None:
+            self._committer.give_up()
             if self._batch.tags:
                 self._commit()
             self._committer.finish()
@@ -180,7 +183,8 @@ class PipelineWorker:
         except WireError as error:
             effects.letters.append(self._whole(delivery, now, str(error)))
         else:
-            arrival = Arrival(message.source, message.ingested, now, delivery.redelivered)
+            attempt = delivery.headers.get(ATTEMPT, "")
+            arrival = Arrival(message.source, message.ingested, now, delivery.redelivered, attempt)
             records: Sequence[Record] = message.records
             if delivery.deliveries >= FROM_DELIVERY:
                 records = self._survivors(records, arrival, effects)
@@ -207,11 +211,11 @@ class PipelineWorker:
     def _whole(self, delivery: Delivery, now: int, detail: str) -> DeadLetter:
         """A message that is not one of ours, set aside as it is."""
         headers = dict(delivery.headers)
-        identity = headers.get("batch", "") + delivery.body.hex()
+        identity = headers.get(ATTEMPT, "") + delivery.body.hex()
         return DeadLetter(
             id=dead_letter_id(identity, "UnreadableMessage"),
             time=now,
-            source=headers.get("source") or delivery.queue.removeprefix(self._settings.prefix),
+            source=delivery.queue.removeprefix(self._settings.prefix),
             reason="UnreadableMessage",
             detail=detail,
             original=delivery.body,
