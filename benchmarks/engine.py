@@ -87,7 +87,8 @@ def inform(lanes: list[str]) -> None:
     warm = last_line(run(RUN, LAB, "--warm", "--lanes", *lanes))
     light = last_line(run(RUN, LAB, "--warm", "--no-hyperscan", "--lanes", *lanes))
     print(
-        f"\n{cold['rules']} rules: compiled from Sigma in {cold['load_s']:.1f} s, loaded compiled in {warm['load_s']:.2f} s"
+        f"\n{cold['rules']} rules: compiled from Sigma in {cold['load_s']:.1f} s, "
+        f"loaded compiled in {warm['load_s']:.2f} s"
     )
     print(f"index with statistics of 1,200 events: {warm['build_s']:.1f} s, without Hyperscan {light['build_s']:.1f} s")
     print(

@@ -49,7 +49,8 @@ def histogram(ask: Ask, time: TimeRange, now: int) -> Chart:
         # Clocks of senders run ahead: bars beyond now belong to the picture.
         if time.end is None and points:
             end = max(end, min(points[-1][0] + interval, end + timespan.DAY))
-        return Chart(time.start, end, interval, points)
+        chart = Chart(time.start, end, interval, points)
+        return _merged(chart) if points and end - time.start > interval * 2 * _BARS else chart
     interval, points = timespan.COARSE, ask(time, timespan.COARSE)
     while points:
         start, end = points[0][0], points[-1][0] + interval

@@ -13,6 +13,7 @@ from typing import Any
 MAX_VALUE = 200
 MAX_SUMMARY = 1000
 ABSENT = "\N{EN DASH}"
+UNREADABLE = "\N{HORIZONTAL ELLIPSIS}"
 
 # Our own pattern over the rule author's template, never over event text.
 _PLACEHOLDER = re.compile(r"\{([^{}|]+)(?:\|top\((\d{1,2})\))?\}")
@@ -33,7 +34,7 @@ def render(template: str, event: Mapping[str, Any], resolve: Mapping[str, str] |
         name = match.group(1).strip()
         found = event.get((resolve or {}).get(name, name))
         if isinstance(found, list):
-            limit = int(match.group(2) or 3)
+            limit = max(1, int(match.group(2) or 3))
             shown = ", ".join(_short(item) for item in found[:limit])
             return shown + (f" and {len(found) - limit} more" if len(found) > limit else "")
         return ABSENT if found is None else _short(found)
@@ -42,5 +43,8 @@ def render(template: str, event: Mapping[str, Any], resolve: Mapping[str, str] |
 
 
 def _short(value: Any) -> str:
-    text = str(value).lower() if isinstance(value, bool) else str(value)
+    try:
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+    except ValueError:  # an integer of thousands of digits
+        return UNREADABLE
     return text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 1] + "…"

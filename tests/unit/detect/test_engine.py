@@ -251,3 +251,32 @@ def test_an_explanation_uses_the_names_of_events() -> None:
     explanation = explain(compile_sigma(text).rules[0], {"process.executable": "x"}, ECS)
     assert explanation.held
     assert "process.executable is 'x': holds" in explanation.render()
+
+
+def test_a_field_with_ever_new_values_is_recognised_when_indexes_merge(rule_of: Callable[[str], Rule]) -> None:
+    engine = Engine([rule_of("  s: {f|contains: abc, g|contains: def}\n  condition: s")], naming=NATIVE)
+    for number in range(2_500):
+        engine.match({"f": f"v{number}", "g": "same"})
+    engine.merge()
+    assert "f" in engine._main.statistics.varied
+    assert "g" not in engine._main.statistics.varied
+    assert engine.match({"f": "xabc", "g": "def"})
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {f"k{number}": number for number in range(100_000)},
+        {"f": "x" * 10_000_000},
+        {"f": ["x"] * 100_000},
+        {"a": orjson.loads('{"b":' * 300 + "1" + "}" * 300)},
+        {"f": orjson.loads("[" * 300 + '"abc"' + "]" * 300)},
+        {"": "", "a.": {"": {"": "abc"}}, "__proto__": {"f": "abc"}},
+        {"f": "\x00" * 1_000, "a": "\u202e" * 1_000},
+    ],
+    ids=["names", "text", "list", "objects", "lists", "odd names", "controls"],
+)
+def test_a_hostile_event_is_judged_like_any_other(
+    event: dict[str, Any], rule_of: Callable[[str], Rule], verdict: Callable[[Rule, dict[str, Any]], bool]
+) -> None:
+    verdict(rule_of("  s: {f|contains: abc}\n  t: {a.b.b: 1}\n  k: [abc]\n  condition: 1 of them"), event)

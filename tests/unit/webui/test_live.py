@@ -2,13 +2,18 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncGenerator
 from typing import Any
 
+import httpx
 import pytest
+import uvicorn
+from tests.helpers import until
 
 from vedette_backends.errors import UnavailableError
 from vedette_webui import live as module
+from vedette_webui.app import Server
 from vedette_webui.live import Live, Watch
 
 
@@ -53,6 +58,46 @@ def test_a_reader_that_comes_back_gets_what_it_missed(world: Any) -> None:
         assert live.streams == 0
 
     asyncio.run(scene())
+
+
+def test_a_browser_resumes_by_the_last_id_that_it_heard(world: Any, free_port: int) -> None:
+    config = uvicorn.Config(world.app, port=free_port, log_level="error", timeout_graceful_shutdown=3)
+    server = Server(config, world.app.state.live)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    until(lambda: server.started, seconds=20, what="the server")
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{free_port}", trust_env=False, timeout=10) as client:
+            client.get("/?token=ana-token")
+            first = _first(client, "hello")
+            world.alert(1)
+            world.alert(2)
+            assert _first(client, "alerts", {"last-event-id": first["id"]})["data"]["ids"] == ["alert-1", "alert-2"]
+            after_one = str(int(first["id"]) + 1)
+            assert _first(client, "alerts", {"last-event-id": after_one})["data"]["ids"] == ["alert-2"]
+            # What the browser heard is newer than what the page was made with.
+            newer = {"last-event-id": after_one}
+            assert _first(client, "alerts", newer, "/live?after=0")["data"]["ids"] == ["alert-2"]
+            assert _first(client, "alerts", {}, "/live?after=0")["data"]["ids"] == ["alert-1", "alert-2"]
+    finally:
+        server.should_exit = True
+        thread.join(15)
+    assert not thread.is_alive()
+
+
+def _first(
+    client: httpx.Client, name: str, headers: dict[str, str] | None = None, path: str = "/live"
+) -> dict[str, Any]:
+    """The first event of this name that the server sends."""
+    with client.stream("GET", path, headers=headers) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        event: dict[str, Any] = {}
+        for line in answer.iter_lines():
+            key, _, value = line.partition(": ")
+            event[key] = json.loads(value) if key == "data" else value
+            if key == "data" and event["event"] == name:
+                return event
+    raise AssertionError(f"the stream ended without {name}")
 
 
 def test_more_changes_than_fit_are_told_in_several_steps(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,6 +63,14 @@ def test_a_histogram_of_a_day_counts_everything(times: list[int]) -> None:
     assert picture.label() == "per 30 min"
 
 
+@given(st.lists(TIMES, max_size=20), TIMES, TIMES)
+def test_a_histogram_of_any_chosen_range_counts_what_lies_in_it(times: list[int], one: int, other: int) -> None:
+    start, end = min(one, other), max(one, other) + 1
+    picture = chart.histogram(ask_of(times), TimeRange(start, end), NOW)
+    assert sum(count for _, count in picture.points) == sum(start <= at < end for at in times)
+    assert len(picture.points) <= 130
+
+
 def test_ages_are_said_in_one_unit() -> None:
     assert [timespan.ago(ms) for ms in (400, 1000, 89_000, 240_000, 7_200_000, 3 * timespan.DAY)] == [
         "400 ms",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from vedette_backends.store.protocol import Alert, DeadLetter, NewEvent
 from vedette_engine.alerting.ids import dead_letter_id
 from vedette_engine.wire import Record
+from vedette_workers.pipeline.reasons import REASONS
 
 ATTEMPT = "attempt"
 """Header of a message that replays a dead letter: the letter's id."""
@@ -34,7 +35,11 @@ class Arrival:
         """A dead letter that can be replayed under the event's id; `distinct` tells letters of one event apart.
 
         A replay that fails for the same reason is another letter, or it would stay hidden behind the replayed one.
+
+        Raises:
+            KeyError: the reason is not documented.
         """
+        REASONS[reason]  # an undocumented reason is a mistake in the program
         return DeadLetter(
             id=dead_letter_id(record.id, reason + distinct + self.attempt),
             time=self.now,
