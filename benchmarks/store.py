@@ -3,7 +3,7 @@
     python benchmarks/store.py [--events 20000] [--rounds 3]
 
 Both sides use the same schema, tokenizers, heap and commit interval, in the same run, in turns; all threads of the
-process count, merges included. "bare" gets the terms ready-made, and hands them to tantivy as its Python interface wants
+process count, merges included. "bare" gets the terms ready-made and hands them to tantivy as its Python interface wants
 them: what any user of tantivy spends.
 """
 

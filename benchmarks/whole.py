@@ -100,9 +100,8 @@ def measure_start(rules: list[dict[str, str]], root: Path, number: int) -> None:
     with vedette(folder) as running:
         warm = running.seconds
         memory = resident(running.pipeline_pid())
-    print(
-        f"\nstart with {number} rules: cold {cold:.1f} s (bar 12), warm {warm:.1f} s (bar 2); worker {memory:.0f} MB (bar 250)"
-    )
+    print(f"\nstart with {number} rules: cold {cold:.1f} s (bar 12), warm {warm:.1f} s (bar 2)")
+    print(f"  memory of the pipeline worker {memory:.0f} MB (bar 250)")
 
 
 def measure_latency(rules: list[dict[str, str]], lines: list[bytes], root: Path, rate: int, seconds: int) -> None:

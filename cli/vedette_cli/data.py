@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import secrets
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,13 +106,18 @@ class Data:
         """A random text that stays the same for this data folder; only its owner may read the file."""
         file = self.run / name
         self.run.mkdir(parents=True, exist_ok=True, mode=0o700)
-        try:
-            handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return file.read_text().strip()
-        with os.fdopen(handle, "w") as out:
-            out.write(secrets.token_urlsafe(32) + "\n")
-        return file.read_text().strip()
+        if not file.exists():
+            # Whole or not at all: a crash must not leave an empty secret behind, nor two processes read two.
+            handle, made = tempfile.mkstemp(dir=self.run, prefix=f".{name}-")
+            with os.fdopen(handle, "w") as out:
+                out.write(secrets.token_urlsafe(32) + "\n")
+            with contextlib.suppress(FileExistsError):
+                os.link(made, file)
+            Path(made).unlink()
+        found = file.read_text().strip()
+        if not found:
+            raise click.ClickException(f"{file} is empty; remove it, and a new secret is made")
+        return found
 
 
 def data_of(folder: Path | None, data: Path | None) -> Data:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 import orjson
-from vedette_engine.detect.explain import explain as explain_match
 
 from vedette_cli.evaluate import parse_logsource
 from vedette_cli.rulefiles import read_rules
 from vedette_cli.shapes import Shape, to_flat
+from vedette_engine.detect.explain import explain as explain_match
 from vedette_engine.detect.logsource import Logsources, fits
 from vedette_engine.detect.naming import ECS, NATIVE
 from vedette_engine.detect.routing import event_logsources
@@ -19,7 +19,7 @@ from vedette_engine.detect.routing import event_logsources
 
 @click.command()
 @click.argument("rule", type=click.Path(exists=True, path_type=Path))
-@click.argument("event", type=click.Path(exists=True, allow_dash=True, path_type=Path))
+@click.argument("event", type=click.Path(exists=True, allow_dash=True, dir_okay=False, path_type=Path))
 @click.option("--line", default=1, show_default=True, type=click.IntRange(1), help="Which line of an NDJSON file.")
 @click.option("--json", "as_json", is_flag=True, help="The tree as JSON.")
 @click.option("--logsource", metavar="K=V,…", help="What the event is; default: told by the event.")

@@ -12,8 +12,10 @@ import orjson
 import yaml
 
 from vedette_backends.cluster.protocol import Object
-from vedette_cli.data import data_of
+from vedette_cli.data import DEFAULT_NAME, Data, data_of
+from vedette_cli.terminal import plain
 from vedette_crds.kinds import KINDS
+from vedette_operator.places import locate, told
 
 Row = Sequence[str]
 
@@ -32,7 +34,7 @@ def get(
 ) -> None:
     """Show objects: KIND is sources, rules, enrichments, incidents, problems or all; NAME tells all about one.
 
-    Exits 1 when something is not Ready or a file has problems.
+    Exits 1 when something is known to be not Ready, or a file has problems.
     """
     paths = data_of(folder, data)
     cluster = paths.cluster()
@@ -43,12 +45,16 @@ def get(
             raise click.UsageError(f"there is no {kind} {name}")
         problems = [] if name else list(cluster.problems())
         if output == "table":
-            _table(objects, details=name is not None)
+            _table(objects)
+            if name is not None:
+                for item in objects:
+                    _details(item, _manifests(paths, folder))
             for problem in problems:
-                click.echo(f"✗ {problem}")
+                click.echo(plain(f"✗ {problem}"))
         else:
             plain = [{**item.manifest, "status": item.status} for item in objects]
-            document: Any = plain[0] if name else {"items": plain, "problems": [str(problem) for problem in problems]}
+            items = {"items": plain, "problems": [str(problem) for problem in problems]}
+            document: Any = plain[0] if name and len(plain) == 1 else items
             text = orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()
             click.echo(text if output == "json" else yaml.safe_dump(orjson.loads(text), sort_keys=False))
     finally:
@@ -80,7 +86,14 @@ def _condition(item: Object, kind: str) -> Mapping[str, Any]:
     return {}
 
 
-def _table(objects: Sequence[Object], *, details: bool) -> None:
+def _manifests(data: Data, folder: Path | None) -> Path:
+    """The folder that the origins of objects are relative to."""
+    if folder is None and data.root.name == DEFAULT_NAME:
+        return data.root.parent
+    return folder or Path()
+
+
+def _table(objects: Sequence[Object]) -> None:
     rows: list[Row] = [("NAMESPACE", "KIND", "NAME", "READY", "REASON", "MESSAGE")]
     for item in objects:
         ready = _condition(item, "Ready")
@@ -95,16 +108,13 @@ def _table(objects: Sequence[Object], *, details: bool) -> None:
             )
         )
     _print(rows)
-    if details:
-        for item in objects:
-            _details(item)
 
 
 def _phase(item: Object) -> str:
     return str(item.manifest.get("spec", {}).get("phase", "-"))
 
 
-def _details(item: Object) -> None:
+def _details(item: Object, folder: Path) -> None:
     if item.origin:
         click.echo(f"\nfrom {item.origin}")
     conditions = item.status.get("conditions", ())
@@ -115,12 +125,11 @@ def _details(item: Object) -> None:
             + [(c["type"], c["status"], c["lastTransitionTime"], c["reason"], c["message"]) for c in conditions]
         )
     for problem in item.status.get("problems", ()):
-        line = f" (line {problem['line']})" if problem["line"] else ""
-        hint = f" ({problem['hint']})" if problem["hint"] else ""
-        click.echo(f"✗ {item.origin}: {problem['path']}{line}: {problem['message']}{hint}")
+        click.echo(plain(f"✗ {locate(told(problem), item, folder)}"))
 
 
 def _print(rows: Sequence[Row]) -> None:
+    rows = [[plain(text) for text in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     for row in rows:
         cells = [text.ljust(width) for text, width in zip(row, widths, strict=False)]

@@ -10,6 +10,7 @@ import click
 from vedette_backends.errors import BackendError
 from vedette_backends.store.protocol import DeadLetter, Store
 from vedette_cli.data import data_of
+from vedette_cli.terminal import plain
 from vedette_workers.librarian.replay import replay as replay_letters
 
 PAGE = 200
@@ -39,18 +40,23 @@ def replay(
     """Send dead letters (IDS, or --all) through the pipeline again, under the ids that they had."""
     if bool(ids) == everything:
         raise click.UsageError("name dead letters, or say --all")
+    if ids and (source or reason):
+        raise click.UsageError("--source and --reason choose among --all")
     paths = data_of(folder, data)
     if namespace not in paths.namespaces():
         raise click.UsageError(f"there is no namespace {namespace}; there are: {', '.join(paths.namespaces())}")
     store, broker = paths.store(namespace), paths.broker(namespace)
     try:
-        letters = list(_waiting(store, source, reason)) if everything else list(_named(store, ids))
-        if dry_run:
-            for letter in letters:
-                click.echo(f"{letter.id}  {letter.source}  {letter.reason}  {letter.detail}")
-        else:
-            done = replay_letters(store, broker, [letter.id for letter in letters])
+        wanted = []
+        for letter in _waiting(store, source, reason) if everything else _named(store, ids):
+            wanted.append(letter.id)  # not the letter: there may be many, and each holds its event
+            if dry_run:
+                click.echo(plain(f"{letter.id}  {letter.source}  {letter.reason}  {letter.detail}"))
+        if not dry_run:
+            done = replay_letters(store, broker, wanted)
             click.echo(f"{done} dead letters sent again")
+            if done < len(set(wanted)):
+                click.echo(f"{len(set(wanted)) - done} stay: their source has no queue here", err=True)
     except BackendError as error:
         raise click.ClickException(str(error)) from error
     finally:

@@ -18,6 +18,7 @@ from vedette_cli.data import UI_TOKEN, Data
 from vedette_cli.fleet import Addresses, wanted
 from vedette_operator.cache import ContentCache, code_stamp
 from vedette_operator.controller import Backends, Controller
+from vedette_operator.places import locate
 from vedette_operator.tables import Tables
 
 STEP = 0.25
@@ -79,7 +80,7 @@ class Supervisor:
                 counts[kind] += len(known)
                 for item in known.values():
                     for problem in item.verdict.problems:
-                        click.echo(f"  ✗ {problem.at(object=str(item.object.key), file=item.object.origin)}", err=True)
+                        click.echo(f"  ✗ {locate(problem, item.object, self._folder)}", err=True)
         for problem in self._cluster.problems():
             click.echo(f"  ✗ {problem}", err=True)
         _say(f"{counts['LogSource']} sources, {counts['Enrichment']} enrichments, {counts['AlertRule']} rules")

@@ -12,6 +12,7 @@ from xml.etree import ElementTree as ET
 import click
 
 from vedette_cli.data import DEFAULT_NAME
+from vedette_cli.terminal import plain
 from vedette_crds.load import Document, load_path
 from vedette_crds.problems import Problem
 from vedette_engine.testing import TestResult
@@ -47,7 +48,7 @@ def test(paths: tuple[Path, ...], junit: Path | None, verbose: bool) -> None:  #
         broken += loaded.problems
         outcomes += _judge_all(path, loaded.documents)
     for problem in broken:
-        click.echo(f"✗ {problem}", err=True)
+        click.echo(plain(f"✗ {problem}"), err=True)
     for outcome in outcomes:
         _show(outcome, verbose=verbose)
     results = [result for outcome in outcomes for result in outcome.results]
@@ -77,44 +78,48 @@ def _judge_all(path: Path, documents: Sequence[Document]) -> Iterator[_Outcome]:
 def _show(outcome: _Outcome, *, verbose: bool) -> None:
     document = outcome.document
     for problem in outcome.problems:
-        click.echo(f"✗ {problem}")
+        click.echo(plain(f"✗ {problem}"))
     for result in outcome.results:
         place = f"{document.file}:{document.line_of(result.path) or document.line}"
         if result.passed is False:
-            click.echo(f"✗ {place}: {outcome.title}: {result.name}: {result.message}")
+            click.echo(plain(f"✗ {place}: {outcome.title}: {result.name}: {result.message}"))
         elif result.passed is None:
-            click.echo(f"- {place}: {outcome.title}: {result.name}: not run: {result.message}")
+            click.echo(plain(f"- {place}: {outcome.title}: {result.name}: not run: {result.message}"))
         elif verbose:
-            click.echo(f"✓ {outcome.title}: {result.name}")
+            click.echo(plain(f"✓ {outcome.title}: {result.name}"))
 
 
 def _write_junit(file: Path, outcomes: Sequence[_Outcome], broken: Sequence[Problem]) -> None:
     suites = ET.Element("testsuites")
     if broken:
-        suite = ET.SubElement(suites, "testsuite", name="manifests", tests=str(len(broken)))
+        number = str(len(broken))
+        suite = ET.SubElement(suites, "testsuite", name="manifests", tests=number, errors=number, failures="0")
         for problem in broken:
-            case = ET.SubElement(suite, "testcase", name=problem.object or problem.file, file=problem.file)
-            ET.SubElement(case, "error", message=_clean(str(problem)))
+            name = plain(problem.object or problem.file)
+            case = ET.SubElement(suite, "testcase", name=name, classname="manifests", file=plain(problem.file))
+            ET.SubElement(case, "error", message=plain(str(problem)))
     for outcome in outcomes:
         suite = ET.SubElement(
             suites,
             "testsuite",
             name=outcome.title,
             tests=str(len(outcome.results) + len(outcome.problems)),
+            errors=str(len(outcome.problems)),
+            failures=str(sum(result.passed is False for result in outcome.results)),
+            skipped=str(sum(result.passed is None for result in outcome.results)),
             time=f"{outcome.seconds:.3f}",
         )
         for problem in outcome.problems:
-            case = ET.SubElement(suite, "testcase", name=problem.path or "manifest", classname=outcome.title)
-            ET.SubElement(case, "error", message=_clean(str(problem)))
+            case = ET.SubElement(suite, "testcase", name=plain(problem.path or "manifest"), classname=outcome.title)
+            ET.SubElement(case, "error", message=plain(str(problem)))
         for result in outcome.results:
-            case = ET.SubElement(suite, "testcase", name=_clean(result.name), classname=outcome.title)
+            case = ET.SubElement(suite, "testcase", name=plain(result.name), classname=outcome.title)
             if result.passed is False:
-                ET.SubElement(case, "failure", message=_clean(result.message))
+                ET.SubElement(case, "failure", message=plain(result.message))
             elif result.passed is None:
-                ET.SubElement(case, "skipped", message=_clean(result.message))
-    ET.ElementTree(suites).write(file, encoding="utf-8", xml_declaration=True)
+                ET.SubElement(case, "skipped", message=plain(result.message))
+    try:
+        ET.ElementTree(suites).write(file, encoding="utf-8", xml_declaration=True)
+    except OSError as error:
+        raise click.ClickException(f"{file} cannot be written: {error.strerror}") from error
 
-
-def _clean(text: str) -> str:
-    """Without the control characters that XML cannot hold."""
-    return "".join(character if character >= " " or character in "\t\n" else "�" for character in text)

@@ -51,6 +51,7 @@ REASONS: dict[str, str] = {
     "ReferenceNotFound": "a Secret, ConfigMap, file or rule that the object names is not there",
     "TokenShared": "another source uses the same token",
     "Ambiguous": "a reference fits several objects",
+    "InternalError": "the program failed while it judged the object; please report this",
     # Tested
     "TestsPassed": "all tests pass",
     "TestsFailed": "at least one test fails; the last good version stays loaded",

@@ -19,7 +19,6 @@ from vedette_backends.cluster.protocol import Change, Cluster, Key, Object
 from vedette_backends.errors import BackendError, NotFoundError
 from vedette_backends.store.protocol import Store
 from vedette_crds.enrichment import Enrichment
-from vedette_crds.logsource import LogSource
 from vedette_crds.problems import Problem
 from vedette_engine.alerting import bundle as bundles
 from vedette_engine.detect.logsource import Logsource
@@ -84,6 +83,9 @@ class Controller:
         self._stamps: dict[tuple[str, str], Any] = {}
         self._next_tables = 0.0
         self._observer = Observer()
+        self._changed: dict[Key, Object] = {}
+        self._gone: dict[Key, Object] = {}
+        self._unpublished: set[str] = set()
 
     # rounds ---------------------------------------------------------------------------------------------------------
     def start(self) -> None:
@@ -97,19 +99,27 @@ class Controller:
 
     def step(self, timeout: float) -> None:
         """One round: wait up to `timeout` seconds for changes, act on them, write statuses."""
-        changed: dict[Key, Object] = {}
-        gone: dict[Key, Object] = {}
-        for event in self._cluster.watch(self._version, timeout, statuses=False):
-            self._version = event.object.version
-            key = event.object.key
-            (gone if event.change is Change.DELETED else changed)[key] = event.object
-            (changed if event.change is Change.DELETED else gone).pop(key, None)
-        self._act(changed, gone)
-        self._report()
+        try:
+            for event in self._cluster.watch(self._version, timeout, statuses=False):
+                self._version = event.object.version
+                self._notice(event.change, event.object)
+            self._act(self._changed, self._gone)
+            self._changed, self._gone = {}, {}
+            self._report()
+        except (BackendError, OSError) as error:
+            # What was noticed is kept, and the next round tries again.
+            log.warning("this round is not finished: %s", error)
+
+    def _notice(self, change: Change, item: Object) -> None:
+        deleted = change is Change.DELETED
+        (self._gone if deleted else self._changed)[item.key] = item
+        (self._changed if deleted else self._gone).pop(item.key, None)
+        if deleted:
+            self._observer.forget([item.key])
 
     def _act(self, changed: Mapping[Key, Object], gone: Mapping[Key, Object]) -> None:
         again = {key.namespace for key in (*changed, *gone) if key.kind in {"Secret", "ConfigMap"}}
-        touched = set(again)
+        touched = again | self._unpublished
         for key in gone:
             if key.kind in KINDS and key.namespace in self.spaces:
                 self.spaces[key.namespace].objects[key.kind].pop(key.name, None)
@@ -175,10 +185,13 @@ class Controller:
                 log.info("%s: bundle %s, %d rules", namespace, head[:12], len(bundle.rules))
         except BackendError as error:
             log.warning("%s: the bundle could not be published: %s", namespace, error)
+            self._unpublished.add(namespace)
             return
+        self._unpublished.discard(namespace)
         space.in_force(bundle, head)
         claims = [
-            Logsource(*(source[part] or None for part in Logsource._fields)) for source in bundle.sources.values()
+            Logsource(*(source[part].lower() or None for part in Logsource._fields))
+            for source in bundle.sources.values()
         ]
         for known in space.objects["AlertRule"].values():
             if known.verdict.part is not None:
@@ -190,10 +203,9 @@ class Controller:
         for space in self.spaces.values():
             for known in space.objects["LogSource"].values():
                 known.extra = [finding for finding in known.extra if finding.type != "TopologyReady"]
-                if not known.verdict.good:
-                    continue
-                source = LogSource.model_validate(known.object.manifest)
-                entry = sources.gateway_entry(source, self._cluster.secret)
+            for name, part in space.parts("LogSource"):
+                known = space.objects["LogSource"][name]
+                entry = sources.gateway_entry(space.namespace, name, part, self._cluster.secret)
                 if isinstance(entry, Problem):
                     known.extra.append(Finding("TopologyReady", "False", "ReferenceNotFound", entry.message))
                     continue
@@ -212,8 +224,13 @@ class Controller:
             for namespace, space in self.spaces.items()
             for status in self._observer.observe(space, self._store(namespace))
         ]
-        if statuses:
+        if not statuses:
+            return
+        try:
             self._cluster.patch_statuses(statuses)
+        except BackendError:
+            self._observer.forget(key for key, _ in statuses)
+            raise
 
     # namespaces -----------------------------------------------------------------------------------------------------
     def _space(self, namespace: str) -> Space:

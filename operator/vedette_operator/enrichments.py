@@ -32,13 +32,13 @@ def judge(enrichment: Enrichment, spec: Mapping[str, Any], files: Tables, keep: 
     """Whether it may go into force, tables included. `spec` is the manifest's."""
     unsupported = not_yet_supported(enrichment)
     if unsupported:
-        return refused("NotYetSupported", unsupported)
+        return refused("NotYetSupported", unsupported, _not_run(enrichment))
     name = enrichment.metadata.name
     table: bytes | None = None
     for path, reference in references(spec):
         content = files.read(enrichment.metadata.namespace, reference, path)
         if isinstance(content, Problem):
-            return refused("ReferenceNotFound", [content])
+            return refused("ReferenceNotFound", [content], _not_run(enrichment))
         table = content
     _, problems = compile_enrichment(name, spec, table)
     if problems:
@@ -52,3 +52,7 @@ def judge(enrichment: Enrichment, spec: Mapping[str, Any], files: Tables, keep: 
     identity = digest(orjson.dumps([spec, kept], option=orjson.OPT_SORT_KEYS).decode())
     part = {"name": name, "hash": identity, "spec": spec, "tables": kept}
     return Verdict((accepted, finding), part, tally(results))
+
+
+def _not_run(enrichment: Enrichment) -> Mapping[str, int]:
+    return {"passed": 0, "failed": 0, "notRun": len(enrichment.spec.tests)}

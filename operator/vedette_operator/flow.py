@@ -14,6 +14,9 @@ from vedette_operator.verdict import Finding
 SILENCE = "15m"
 """After so long without an event a source counts as silent, where its `silence.after` names no other time."""
 
+_FIRST = int(dt.datetime(1000, 1, 1, tzinfo=dt.UTC).timestamp()) * 1000
+_LAST = int(dt.datetime(9999, 12, 31, tzinfo=dt.UTC).timestamp()) * 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Flow:
@@ -44,7 +47,8 @@ class Flow:
             "lagSeconds": f"{self.lag / 1000:.2g}",
             "deadLetters": self.dead_letters,
         }
-        if self.last_event:
+        # Events may claim any time; what no calendar holds is no time to show.
+        if self.last_event and _FIRST <= self.last_event <= _LAST:
             moment = dt.datetime.fromtimestamp(self.last_event / 1000, dt.UTC)
             told["lastEventTime"] = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
         return told

@@ -21,6 +21,7 @@ from vedette_operator.verdict import Verdict, refused
 log = logging.getLogger(__name__)
 
 Manifest = Mapping[str, Any]
+_FAULT = b'"InternalError"'
 POOL_FROM = 200
 CHUNK = 50
 
@@ -46,7 +47,8 @@ def judge_all(
     found = [cache.get(key) for key in keys]
     missing = [index for index, body in enumerate(found) if body is None]
     fresh = _judge_missing([manifests[index] for index in missing], progress)
-    cache.put((keys[index], body) for index, body in zip(missing, fresh, strict=True))
+    # A fault of ours may pass (no memory): it is looked at again at the next start.
+    cache.put((keys[index], body) for index, body in zip(missing, fresh, strict=True) if _FAULT not in body)
     for index, body in zip(missing, fresh, strict=True):
         found[index] = body
     return [Verdict.from_json(body) for body in found if body is not None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from vedette_backends.cluster.protocol import Key, Object
@@ -55,6 +55,13 @@ class Observer:
             silence = flow.receiving(known.object.manifest["spec"], now)
             findings = [*known.verdict.findings, *known.extra, *available(beats), silence]
             yield from self._if_new(known, findings, flow.stats(), now)
+
+    def forget(self, keys: Iterable[Key]) -> None:
+        """Their statuses were not written after all, or the objects are gone."""
+        for key in keys:
+            self._written.pop(key, None)
+            self._conditions.pop(key, None)
+            self._stats_at.pop(key, None)
 
     def _if_new(
         self, known: Known, findings: Sequence[Finding], stats: Mapping[str, Any] | None = None, now: int = 0

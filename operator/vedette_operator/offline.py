@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from vedette_backends.cluster.objects import config_value
 from vedette_crds.alertrule import AlertRule
 from vedette_crds.enrichment import Enrichment
 from vedette_crds.features import not_yet_supported
@@ -25,6 +26,7 @@ from vedette_engine.normalise.source import SourceConfig
 from vedette_engine.normalise.testing import run_source_tests
 from vedette_engine.testing import TestResult
 from vedette_operator.enrichments import references
+from vedette_operator.places import placed
 from vedette_operator.tables import Tables
 
 Judged = tuple[Sequence[TestResult], Sequence[Problem]]
@@ -42,15 +44,7 @@ def judge_document(document: Document, tables: Tables) -> Judged:
         results, problems = _enrichment(model, document.manifest["spec"], tables)
     else:
         return [], []
-    title = f"{document.kind} {document.namespace}/{document.name}"
-    return results, [_placed(problem, document, title) for problem in problems]
-
-
-def _placed(problem: Problem, document: Document, title: str) -> Problem:
-    line = document.line_of(problem.path) or document.line
-    if problem.line is not None and problem.path.startswith("spec.sigma"):
-        line = document.line_in("spec.sigma", problem.line) or line
-    return replace(problem, object=problem.object or title, file=document.file, line=line)
+    return results, [placed(problem, document) for problem in problems]
 
 
 def _rule(rule: AlertRule) -> Judged:
@@ -70,21 +64,19 @@ def _source(source: LogSource) -> Judged:
     unsupported = not_yet_supported(source)
     tests = source.spec.tests
     if unsupported:
-        why = str(unsupported[0])
-        return [TestResult(test.name, None, why, f"spec.tests[{number}]") for number, test in enumerate(tests)], []
+        return _not_run([test.name for test in tests], str(unsupported[0])), []
     namespace, name = source.metadata.namespace, source.metadata.name
     try:
         Normaliser(SourceConfig.from_spec(namespace, name, source.spec))
     except ProblemsError as error:
-        return [], error.problems
+        return _not_run([test.name for test in tests], "the source is not valid"), error.problems
     return run_source_tests(source.spec, namespace, name), []
 
 
 def _enrichment(enrichment: Enrichment, spec: Mapping[str, Any], tables: Tables) -> Judged:
+    names = [test.name or f"test {number}" for number, test in enumerate(enrichment.spec.tests, 1)]
     if unsupported := not_yet_supported(enrichment):
-        why = str(unsupported[0])
-        tests = enrichment.spec.tests
-        return [TestResult(f"test {n}", None, why, f"spec.tests[{n}]") for n, _ in enumerate(tests)], []
+        return _not_run(names, str(unsupported[0])), []
     name = enrichment.metadata.name
     table: bytes | None = None
     for path, reference in references(spec):
@@ -92,10 +84,16 @@ def _enrichment(enrichment: Enrichment, spec: Mapping[str, Any], tables: Tables)
         if isinstance(content, Problem):
             if "pvc" in reference:
                 return run_enrichment_tests(spec, None, name=name), []  # only a worker has the volume: not run here
-            return [], [content]
+            return _not_run(names, "the table is not there"), [content]
         table = content
     _, problems = compile_enrichment(name, spec, table)
-    return run_enrichment_tests(spec, table, name=name), problems
+    if problems:
+        return _not_run(names, "the enrichment is not valid"), problems
+    return run_enrichment_tests(spec, table, name=name), []
+
+
+def _not_run(names: Sequence[str], why: str) -> list[TestResult]:
+    return [TestResult(name, None, why, f"spec.tests[{number}]") for number, name in enumerate(names)]
 
 
 class FolderConfigs:
@@ -110,8 +108,8 @@ class FolderConfigs:
 
     def config(self, namespace: str, name: str, key: str) -> bytes | None:
         """One value, as the cluster would give it."""
-        found = self._configs.get((namespace, name), {}).get("data", {}).get(key)
-        return None if found is None else str(found).encode()
+        found = self._configs.get((namespace, name))
+        return None if found is None else config_value(found, key)
 
 
 def folder_tables(folder: Path, claims: Path, documents: Sequence[Document]) -> Tables:

@@ -22,7 +22,8 @@ def judge(source: LogSource) -> Verdict:
     """Whether the source may go into force, and its configuration for the workers if so. Pure."""
     unsupported = not_yet_supported(source)
     if unsupported:
-        return refused("NotYetSupported", unsupported)
+        not_run = {"passed": 0, "failed": 0, "notRun": len(source.spec.tests)}
+        return refused("NotYetSupported", unsupported, not_run)
     namespace, name = source.metadata.namespace, source.metadata.name
     config = SourceConfig.from_spec(namespace, name, source.spec)
     try:
@@ -34,29 +35,40 @@ def judge(source: LogSource) -> Verdict:
     finding = tested(results)
     if finding.status == "False":
         return Verdict((accepted, finding), None, tally(results), tuple(as_problems(results)))
-    return Verdict((accepted, finding), config.to_json(), tally(results))
+    return Verdict((accepted, finding), {**config.to_json(), "gateway": _gateway(source)}, tally(results))
 
 
-def gateway_entry(source: LogSource, secret: Secrets) -> Mapping[str, Any] | Problem:
-    """The source in the gateway's bundle: the token's hash and limits; a problem when its Secret is not there."""
-    namespace, name = source.metadata.namespace, source.metadata.name
+def _gateway(source: LogSource) -> Mapping[str, Any]:
+    """What the gateway has to know; it is kept in the bundle, so that it outlives a version that is refused."""
     http = source.spec.input.http
     assert http is not None  # judged: other inputs are not supported yet
-    ref = http.token_secret_ref
-    token = secret(namespace, ref.name, ref.key)
+    limits = source.spec.limits
+    return {
+        "secret": http.token_secret_ref.name,
+        "key": http.token_secret_ref.key,
+        "limits": None if limits is None else limits.model_dump(by_alias=True, exclude_none=True),
+    }
+
+
+def gateway_entry(namespace: str, name: str, part: Mapping[str, Any], secret: Secrets) -> Mapping[str, Any] | Problem:
+    """The source in the gateway's file: the token's hash and limits; a problem when its Secret is not there.
+
+    `part` is the source's part of the bundle, of its newest or of its last good version.
+    """
+    wanted = part["gateway"]
+    token = secret(namespace, wanted["secret"], wanted["key"])
     if not token or not token.strip():
         return Problem(
-            f"Secret {namespace}/{ref.name} has no key {ref.key!r}, so nobody can send to this source",
+            f"Secret {namespace}/{wanted['secret']} has no key {wanted['key']!r}, so nobody can send to this source",
             path="spec.input.http.tokenSecretRef",
             hint="add the Secret beside the source",
         )
-    limits = source.spec.limits
     entry: dict[str, Any] = {
         "namespace": namespace,
         "name": name,
-        "format": str(source.spec.format),
+        "format": part["format"],
         "tokens": [sha256(token.strip()).hexdigest()],
     }
-    if limits is not None:
-        entry["limits"] = limits.model_dump(by_alias=True, exclude_none=True)
+    if wanted["limits"] is not None:
+        entry["limits"] = wanted["limits"]
     return entry

@@ -50,12 +50,13 @@ class Space:
         """What workers should load now: each object as it is if it is good, else its last good version."""
         return Bundle(
             namespace=self.namespace,
-            sources=dict(self._parts("LogSource")),
-            enrichments=[_as(BundledEnrichment, part) for _, part in self._parts("Enrichment")],
-            rules=[_as(BundledRule, part) for _, part in self._parts("AlertRule")],
+            sources=dict(self.parts("LogSource")),
+            enrichments=[_as(BundledEnrichment, part) for _, part in self.parts("Enrichment")],
+            rules=[_as(BundledRule, part) for _, part in self.parts("AlertRule")],
         )
 
-    def _parts(self, kind: str) -> Iterable[tuple[str, Any]]:
+    def parts(self, kind: str) -> Iterable[tuple[str, Any]]:
+        """(name, part) of what should be in force of a kind, by name."""
         for name, known in sorted(self.objects[kind].items()):
             part = known.verdict.part if known.verdict.good else self._last_good[kind].get(name)
             if part is not None:

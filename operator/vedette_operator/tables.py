@@ -35,8 +35,10 @@ class Tables:
             )
         file = self.file(reference)
         if file is None:
-            return _missing("a table", path)
+            return Problem("the file lies outside its folder", path=path, hint="copy it there; links do not lead out")
         try:
+            if file.exists() and not file.is_file():
+                return Problem(f"{file} is not a file", path=path, hint="put the file there")
             if file.stat().st_size > MAX_TABLE:
                 return Problem(f"{file.name} is larger than {MAX_TABLE >> 20} MiB", path=path)
             return file.read_bytes()

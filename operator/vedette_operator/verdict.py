@@ -12,6 +12,7 @@ from vedette_crds.problems import Problem
 from vedette_engine.testing import TestResult
 
 MAX_MESSAGE = 1000
+MAX_PROBLEMS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,10 @@ class Verdict:
 def refused(reason: str, problems: Sequence[Problem], tests: Mapping[str, int] | None = None) -> Verdict:
     """Not acceptable; the message tells all problems, as far as a status can hold them."""
     message = "; ".join(_short(problem) for problem in problems)[:MAX_MESSAGE]
-    return Verdict((Finding("Accepted", "False", reason, message),), None, tests or {}, tuple(problems))
+    told = list(problems[:MAX_PROBLEMS])
+    if len(problems) > MAX_PROBLEMS:
+        told[-1] = Problem(f"{len(problems) - len(told) + 1:,} more problems are not shown")
+    return Verdict((Finding("Accepted", "False", reason, message),), None, tests or {}, tuple(told))
 
 
 def tested(results: Sequence[TestResult]) -> Finding:
@@ -101,5 +105,6 @@ def as_problems(results: Sequence[TestResult]) -> list[Problem]:
 
 def _short(problem: Problem) -> str:
     text = f"{problem.path}: {problem.message}" if problem.path else problem.message
-    line = f" (line {problem.line})" if problem.line is not None else ""
+    # Lines are those of the text at the path; only who has the file knows its own.
+    line = f" (line {problem.line} of the text)" if problem.line is not None else ""
     return text + line

@@ -21,6 +21,9 @@ def test_a_new_alert_arrives_without_reload(site: Any, visit: Any) -> None:
     first = page.locator("tr.row").first
     expect(first).to_contain_text("192.0.2.7 logged in to fresh as root")
     expect(page.locator("#rail a", has_text="Alerts").locator("b")).to_have_text("21")
+    # What arrives looks like what was there: local time, and a chart that is drawn.
+    expect(first.locator(".c-time")).to_have_text(re.compile(r"^\d\d:\d\d:\d\d$"))
+    expect(page.locator("#overview canvas")).to_be_visible()
     assert page.evaluate("window.marked")
 
 

@@ -58,9 +58,15 @@ function replace(old, fresh) {
   }
   const focused = old.contains(document.activeElement) ? document.activeElement.closest("tr[data-row]")?.dataset.row : null;
   old.replaceWith(node);
-  htmx.process(node);
+  arrived(node);
   paintCursor();
   if (focused) node.querySelector(`tr[data-row="${CSS.escape(focused)}"] a.open`)?.focus({ preventScroll: true });
+}
+
+// What came without htmx gets the same attention as what came with it: times, charts, its own requests.
+function arrived(node) {
+  htmx.process(node);
+  node.dispatchEvent(new CustomEvent("htmx:load", { bubbles: true }));
 }
 
 function mergeRows(old, fresh) {
@@ -83,7 +89,7 @@ function mergeRows(old, fresh) {
       const node = document.adoptNode(row);
       same.replaceWith(node);
       if (picked) node.querySelector(".pick input").checked = true;
-      htmx.process(node);
+      arrived(node);
     }
   }
   if (pill && added.length) {

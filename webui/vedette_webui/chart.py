@@ -57,7 +57,9 @@ def histogram(ask: Ask, time: TimeRange, now: int) -> Chart:
         finer = timespan.step(end - start, _FINE)
         if finer >= interval or end - start >= interval * _BARS:
             return _merged(Chart(start, end, interval, points))
-        interval, points = finer, ask(time, finer)
+        # Only what can hold something: stores bound the number of bars by the range that is asked for.
+        inside = TimeRange(start, end if time.end is None else min(end, time.end))
+        interval, points = finer, ask(inside, finer)
     return Chart(now - timespan.DAY, now, timespan.HOUR)
 
 

@@ -76,4 +76,4 @@ def headline(document: Mapping[str, Any]) -> str:
     named = {label: fields[name] for name, label in LEADING.items() if name in fields}
     if not named:
         named = dict([pair for pair in fields.items() if pair[0] not in _FRAME][:6])
-    return "  ".join(f"{name}={show.scalar(value)[:200]}" for name, value in named.items())
+    return "  ".join(f"{name}={', '.join(show.values(value))[:200]}" for name, value in named.items())

@@ -8,8 +8,7 @@ match. Which fields matter is planned once for each set of names that events hav
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from vedette_engine.detect import values
 from vedette_engine.detect.conjuncts import SEVERAL, Conjunct, conjuncts, is_late, single_field, weakened
@@ -28,8 +27,7 @@ _MOST_PLANS = 8_192
 _WIDEST_PLAN = 1_024  # events with more names are planned each time anew
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What to do with events of one set of names.
 
     Attributes:
@@ -163,14 +161,15 @@ class Index:
         except KeyError:
             plan = self._plan(event, logsources)
         for name in plan.nested:
-            if isinstance(event[name], dict | list):
+            kind = type(event[name])
+            if kind is dict or kind is list:
                 flat = values.flattened(event, plan.nested)
                 return self._run(self._plan(flat, logsources), flat, event, raw)
         return self._run(plan, event, event, raw)
 
     def _run(self, plan: Plan, event: Mapping[str, Any], original: Mapping[str, Any], raw: bytes | None) -> list[int]:
-        dead = plan.dead
-        for name, get, get_int, others, field in plan.compared:
+        dead, compared, looked_up, _, keyword_scan = plan
+        for name, get, get_int, others, field in compared:
             value = event[name]
             kind = type(value)
             if kind is str:
@@ -178,15 +177,15 @@ class Index:
             else:
                 known = get_int(value) if kind is int else None
                 dead |= field.miss(value) if known is None else known
-        for name, remembered, field in plan.looked_up:
+        for name, remembered, field in looked_up:
             value = event[name]
             if type(value) is str:
                 known = remembered(value)
                 dead |= field.miss_text(value) if known is None else known
             else:
                 dead |= field.miss(value)
-        if plan.keywords is not None and (live := self._keywords.constrained & ~dead):
-            dead |= self._keywords.dead(original, raw, live, plan.keywords)
+        if keyword_scan is not None and (live := self._keywords.constrained & ~dead):
+            dead |= self._keywords.dead(original, raw, live, keyword_scan)
         alive = self._alive & ~dead
         return self._survivors(alive, event) if alive else []
 

@@ -26,6 +26,7 @@ _SHORTEST = 3
 _DOUBTFUL = (b"\\u00", b"\\u212a", b"\\u0130", "\u212a".encode(), "\u0130".encode())
 
 _MOST_SCANS = 256
+_ONLY_TEXTS = {str}
 
 KeywordScan = Callable[[bytes], Collection[int]]
 """Takes JSON text and gives the numbers of needles in it."""
@@ -152,6 +153,8 @@ def _joined_texts(event: Mapping[str, Any]) -> bytes:
         kind = type(value)
         if kind is str:
             found.append(value)
+        elif kind is list and set(map(type, value)) == _ONLY_TEXTS:
+            found.extend(value)
         elif kind is list or kind is dict:
             found = values.all_texts(event)
             break

@@ -6,10 +6,11 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from tests.unit.webui.conftest import NOW
 
 from vedette_backends.cluster.protocol import Key
 from vedette_backends.errors import UnavailableError
-from vedette_backends.store.protocol import DeadLetter, Heartbeat
+from vedette_backends.store.protocol import DeadLetter, Heartbeat, NewEvent
 from vedette_crds.problems import Problem
 from vedette_webui.app import create_app
 from vedette_webui.render import AssetsMissingError
@@ -89,6 +90,19 @@ def test_paging_shows_every_event_once(ana: Any) -> None:
         seen += [part.split('"')[0] for part in page.split('data-row="')[1:]]
         address = page.partition('<tr class="more">')[2].partition('href="')[2].partition('"')[0].replace("&amp;", "&")
     assert sorted(seen) == sorted(f"{number:032x}" for number in range(60))
+
+
+def test_a_search_at_any_time_works_beside_events_of_all_ages(world: Any, ana: Any) -> None:
+    world.events({1: {"message": "now"}})
+    old = [
+        NewEvent(f"{n:032x}", NOW, at, f"old-{n}", {"message": "old"})
+        for n, at in ((8, 0), (9, -(10**13)), (10, 10**14))
+    ]
+    world.store.create_events("30d", old)
+    for query in ("", "now", "old"):
+        page = ana.get("/search", params={"q": query, "range": "all"})
+        assert 'id="query-error"' not in page.text
+        assert "data-chart" in page.text
 
 
 @pytest.mark.usefixtures("events")

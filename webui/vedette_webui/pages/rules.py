@@ -59,6 +59,7 @@ def index(visit: Visit) -> Response:
         start=start,
         page_size=PAGE,
         ever=len(found),
+        costs=any("micros" in each for each in figures.values()),
         by_state=sorted(by_state.items()),
         state=state,
         severity=severity,
