@@ -19,6 +19,7 @@ from vedette_engine.detect.engine import Engine
 from vedette_engine.detect.logsource import Logsource, Logsources
 from vedette_engine.detect.naming import ECS, NATIVE
 from vedette_engine.detect.routing import event_logsources
+from vedette_engine.normalise.errors import Malformed
 
 PROGRESS_EVERY = 1.0
 
@@ -48,7 +49,7 @@ def parse_logsource(text: str | None) -> Logsource | None:
     "--events",
     "events",
     required=True,
-    type=click.Path(exists=True, allow_dash=True, path_type=Path),
+    type=click.Path(exists=True, allow_dash=True, dir_okay=False, path_type=Path),
     help="NDJSON with one event a line, native Sigma names or ECS; - for standard input.",
 )
 @click.option(
@@ -101,8 +102,11 @@ class _Run:
             return self._skip(number, f"not JSON: {error}")
         if not isinstance(raw, dict):
             return self._skip(number, "not a JSON object")
+        try:
+            shape, event = to_flat(raw)
+        except Malformed as error:
+            return self._skip(number, error.detail)
         self._count["events"] += 1
-        shape, event = to_flat(raw)
         logsources = self._fixed or event_logsources(event, None)
         if logsources is None:
             self._count["unrouted"] += 1

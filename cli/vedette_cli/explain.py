@@ -15,6 +15,7 @@ from vedette_engine.detect.explain import explain as explain_match
 from vedette_engine.detect.logsource import Logsources, fits
 from vedette_engine.detect.naming import ECS, NATIVE
 from vedette_engine.detect.routing import event_logsources
+from vedette_engine.normalise.errors import Malformed
 
 
 @click.command()
@@ -34,7 +35,10 @@ def explain(rule: Path, event: Path, line: int, as_json: bool, logsource: str | 
         click.echo(f"rejected: {problem}", err=True)
     if not loaded.rules:
         raise click.UsageError(f"{rule} holds no rule that can be loaded")
-    shape, fields = to_flat(_read_event(event, line))
+    try:
+        shape, fields = to_flat(_read_event(event, line))
+    except Malformed as error:
+        raise click.UsageError(f"{event}: {error.detail}") from error
     naming = ECS if shape is Shape.ECS else NATIVE
     claimed = parse_logsource(logsource)
     fixed = None if claimed is None else Logsources(*(frozenset({part} if part else ()) for part in claimed))

@@ -28,7 +28,9 @@ Row = Sequence[str]
 )
 @click.option("--data", type=click.Path(path_type=Path), help="Data folder.")
 @click.option("-n", "--namespace", help="Only objects of this namespace.")
-@click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True)
+@click.option(
+    "-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True, help="How."
+)
 def get(
     kind: str, name: str | None, folder: Path | None, data: Path | None, namespace: str | None, output: str
 ) -> None:
@@ -52,9 +54,9 @@ def get(
             for problem in problems:
                 click.echo(plain(f"✗ {problem}"))
         else:
-            plain = [{**item.manifest, "status": item.status} for item in objects]
-            items = {"items": plain, "problems": [str(problem) for problem in problems]}
-            document: Any = plain[0] if name and len(plain) == 1 else items
+            whole = [{**item.manifest, "status": item.status} for item in objects]
+            items = {"items": whole, "problems": [str(problem) for problem in problems]}
+            document: Any = whole[0] if name and len(whole) == 1 else items
             text = orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()
             click.echo(text if output == "json" else yaml.safe_dump(orjson.loads(text), sort_keys=False))
     finally:
@@ -70,8 +72,8 @@ def _kinds(text: str) -> list[str]:
     if wanted == "problems":
         return []
     for name, kind in KINDS.items():
-        names = {name.lower(), kind.PLURAL, kind.SINGULAR, *kind.SHORT_NAMES}
-        if wanted in names or wanted == name.lower().removeprefix("log").removeprefix("alert") + "s":
+        stem = name.lower().removeprefix("log").removeprefix("alert")
+        if wanted in {name.lower(), kind.PLURAL, kind.SINGULAR, *kind.SHORT_NAMES, stem, f"{stem}s"}:
             return [name]
     raise click.UsageError(
         f"{text} is no kind; there are {', '.join(kind.PLURAL for kind in KINDS.values())}, problems"

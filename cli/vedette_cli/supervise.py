@@ -92,9 +92,8 @@ class Supervisor:
                 click.echo(f"  ✗ {status.name}: {status.problem} (log: {self._data.logs / status.name}.log)", err=True)
 
     def _announce(self, started: float) -> bool:
-        if not all(
-            _answers(self._addresses.host, port) for port in (self._addresses.port, self._addresses.ingest_port)
-        ):
+        # The gateway answers before it knows any source; what is sent then is refused.
+        if not (_answers(f"{self._addresses.pages}/healthz") and _answers(f"{self._addresses.ingest}/readyz")):
             if time.monotonic() - started > START_DEADLINE and "late" not in self._said:
                 self._said.add("late")
                 _say(f"not up after {START_DEADLINE:.0f} s; the logs in {self._data.logs} say why")
@@ -109,9 +108,9 @@ class Supervisor:
         return True
 
 
-def _answers(host: str, port: int) -> bool:
+def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"http://{host}:{port}/healthz", timeout=1) as answer:
+        with urllib.request.urlopen(url, timeout=1) as answer:
             return bool(answer.status == 200)
     except (URLError, OSError):
         return False

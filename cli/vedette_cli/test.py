@@ -122,4 +122,3 @@ def _write_junit(file: Path, outcomes: Sequence[_Outcome], broken: Sequence[Prob
         ET.ElementTree(suites).write(file, encoding="utf-8", xml_declaration=True)
     except OSError as error:
         raise click.ClickException(f"{file} cannot be written: {error.strerror}") from error
-

@@ -36,6 +36,8 @@ def up(folder: Path, port: int, ingest_port: int | None, host: str, data: Path |
     paths = Data((data or folder / DEFAULT_NAME).resolve())
     lock = paths.lock()
     ingest_port = ingest_port or port + 1
+    if ingest_port > 65_535:
+        raise click.UsageError(f"there is no port {ingest_port}; name one with --ingest-port")
     _check_ports(host, {"--port": port, "--ingest-port": ingest_port})
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

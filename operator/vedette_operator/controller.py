@@ -175,6 +175,7 @@ class Controller:
     def _publish(self, namespace: str) -> None:
         """Declare queues, then publish the bundle if it differs from the one in force."""
         space = self._space(namespace)
+        space.revision += 1
         bundle = space.bundle()
         try:
             for name in bundle.sources:

@@ -38,6 +38,7 @@ class Observer:
         self._patience = clock() + STARTING
         self._written: dict[Key, tuple[Any, ...]] = {}
         self._stats_at: dict[Key, int] = {}
+        self._seen: dict[str, tuple[int, Finding]] = {}
         self._conditions: dict[Key, Sequence[Mapping[str, Any]]] = {}
 
     def observe(self, space: Space, store: Store) -> Iterator[Status]:
@@ -47,9 +48,12 @@ class Observer:
         if not beats and now < self._patience:
             return  # workers are starting: what an earlier run wrote is still the best that is known
         loaded = _loaded(beats, space.head)
-        for kind in ("AlertRule", "Enrichment"):
-            for known in space.objects[kind].values():
-                yield from self._if_new(known, [*known.verdict.findings, *known.extra, *_force(space, known, loaded)])
+        if self._seen.get(space.namespace) != (space.revision, loaded):
+            self._seen[space.namespace] = (space.revision, loaded)
+            for kind in ("AlertRule", "Enrichment"):
+                for known in space.objects[kind].values():
+                    findings = [*known.verdict.findings, *known.extra, *_force(space, known, loaded)]
+                    yield from self._if_new(known, findings)
         for known in space.objects["LogSource"].values():
             flow = Flow.of(beats, known.object.key.name)
             silence = flow.receiving(known.object.manifest["spec"], now)
@@ -62,6 +66,7 @@ class Observer:
             self._written.pop(key, None)
             self._conditions.pop(key, None)
             self._stats_at.pop(key, None)
+            self._seen.pop(key.namespace, None)
 
     def _if_new(
         self, known: Known, findings: Sequence[Finding], stats: Mapping[str, Any] | None = None, now: int = 0

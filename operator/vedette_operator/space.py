@@ -30,6 +30,8 @@ class Space:
         self.namespace = namespace
         self.objects: dict[str, dict[str, Known]] = {kind: {} for kind in KINDS}
         self.head = ""
+        self.revision = 0
+        """Grows when an object or what is known of it changes."""
         self._last_good: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
         if in_force is not None:
             self._remember(in_force)

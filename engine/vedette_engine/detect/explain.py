@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from vedette_engine.detect import ir, values
-from vedette_engine.detect.ir import And, Atom, Named, Node, Not, Op
-from vedette_engine.detect.naive import atom_holds
+from vedette_engine.detect.ir import And, Atom, Named, Node, Not, Op, Or
+from vedette_engine.detect.naive import atom_holds, holds
 from vedette_engine.detect.naming import ECS, Naming
 from vedette_engine.detect.rule import Rule
 from vedette_engine.detect.values import Event
@@ -16,6 +16,7 @@ from vedette_engine.detect.values import Event
 _LONGEST_SHOWN = 200
 _MOST_SHOWN = 5
 _MOST_PARTS = 25
+_MOST_FAILED = 3
 _SYMBOLS = {ir.MANY: "*", ir.ONE: "?"}
 _WORDS = {
     Op.EQUALS: "is",
@@ -52,6 +53,7 @@ class Explanation:
         actual: of an atom, the values that the field has; long ones cut.
         why: of an atom, the reason of its verdict.
         parts: of and, or, not, selection.
+        hidden: alternatives of an or that were left out of a brief explanation.
     """
 
     kind: str
@@ -62,6 +64,7 @@ class Explanation:
     actual: tuple[str, ...] = ()
     why: str = ""
     parts: tuple[Explanation, ...] = ()
+    hidden: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict; what does not concern the kind is left out."""
@@ -72,6 +75,8 @@ class Explanation:
             out |= {"field": self.field, "expected": self.expected, "actual": list(self.actual), "why": self.why}
         else:
             out["parts"] = [part.to_json() for part in self.parts]
+        if self.hidden:
+            out["hidden"] = self.hidden
         return out
 
     def render(self) -> str:
@@ -82,9 +87,8 @@ class Explanation:
         verdict = "✓" if self.held else "✗"
         yield f"{first}{mark}{verdict} {self._headline()}"
         shown = sorted(self.parts, key=lambda part: not part.held) if self.kind == "or" else list(self.parts)
-        hidden = len(shown) - _MOST_PARTS
-        if hidden > 0:
-            shown = shown[:_MOST_PARTS]
+        hidden = max(len(shown) - _MOST_PARTS, 0) + self.hidden
+        shown = shown[:_MOST_PARTS]
         for index, part in enumerate(shown):
             last = index == len(shown) - 1 and hidden <= 0
             yield from part._lines(further + ("└ " if last else "├ "), further + ("  " if last else "│ "), "")  # noqa: SLF001 - its own kind
@@ -95,16 +99,23 @@ class Explanation:
         words = {"and": "all of", "or": "any of", "not": "not", "selection": self.name}
         if self.kind != "atom":
             return words[self.kind]
-        shown = ", ".join(repr(one) for one in self.actual)
+        shown = ", ".join(map(_quoted, self.actual))
         return f"{self.field} {self.expected}: {self.why}" + (f" ({shown})" if shown else "")
 
 
 def explain(rule: Rule, event: Event, naming: Naming = ECS) -> Explanation:
     """Explain a rule's verdict on an event; `held` of the result is the verdict."""
-    return _explained(
-        ir.map_atoms(rule.condition, lambda atom: _renamed(atom, rule, naming)),
-        event,
-    )
+    return _explained(explainable(rule, naming), event, brief=False)
+
+
+def explainable(rule: Rule, naming: Naming = ECS) -> Node:
+    """The rule's condition as `explain_briefly` wants it; worth keeping."""
+    return ir.map_atoms(rule.condition, lambda atom: _renamed(atom, rule, naming))
+
+
+def explain_briefly(condition: Node, event: Event) -> Explanation:
+    """As `explain`, for alerts: of alternatives, only those that held, or else a few that did not."""
+    return _explained(condition, event, brief=True)
 
 
 def _renamed(atom: Atom, rule: Rule, naming: Naming) -> Atom:
@@ -113,16 +124,22 @@ def _renamed(atom: Atom, rule: Rule, naming: Naming) -> Atom:
     return renamed
 
 
-def _explained(node: Node, event: Event) -> Explanation:
+def _explained(node: Node, event: Event, *, brief: bool) -> Explanation:
     if isinstance(node, Atom):
         return _explained_atom(node, event)
     if isinstance(node, Not):
-        part = _explained(node.part, event)
+        part = _explained(node.part, event, brief=brief)
         return Explanation("not", not part.held, parts=(part,))
     if isinstance(node, Named):
-        part = _explained(node.part, event)
+        part = _explained(node.part, event, brief=brief)
         return Explanation("selection", part.held, name=node.name, parts=(part,))
-    parts = tuple(_explained(part, event) for part in node.parts)
+    if brief and isinstance(node, Or):
+        told = [part for part in node.parts if holds(part, event)][:_MOST_PARTS]
+        chosen = told or node.parts[:_MOST_FAILED]
+        hidden = len(node.parts) - len(chosen)
+        parts = tuple(_explained(part, event, brief=True) for part in chosen)
+        return Explanation("or", bool(told), parts=parts, hidden=hidden)
+    parts = tuple(_explained(part, event, brief=brief) for part in node.parts)
     held = [part.held for part in parts]
     if isinstance(node, And):
         return Explanation("and", all(held), parts=parts)
@@ -159,8 +176,13 @@ def expectation(atom: Atom) -> str:
         pattern, flags = atom.value
         return f"{word} /{pattern}/{flags}"
     if atom.op in (Op.LIKE, Op.CASED):
-        return f"{word} {''.join(_SYMBOLS[p] if isinstance(p, int) else p for p in atom.value)!r}"
-    return f"{word} {atom.value!r}" if isinstance(atom.value, str) else f"{word} {values.text(atom.value)}"
+        return f"{word} {_quoted(''.join(_SYMBOLS[p] if isinstance(p, int) else p for p in atom.value))}"
+    return f"{word} {_quoted(atom.value)}" if isinstance(atom.value, str) else f"{word} {values.text(atom.value)}"
+
+
+def _quoted(text: str) -> str:
+    """As people write paths: backslashes once. What cannot be seen is escaped."""
+    return "'" + "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text) + "'"
 
 
 def _reason(atom: Atom, event: Event, found: list[str], *, held: bool) -> str:

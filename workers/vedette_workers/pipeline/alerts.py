@@ -10,7 +10,8 @@ from vedette_backends.store.protocol import Alert
 from vedette_engine.alerting.bundle import BundledRule
 from vedette_engine.alerting.ids import alert_id
 from vedette_engine.alerting.summary import fields_of, render
-from vedette_engine.detect.explain import explain
+from vedette_engine.detect.explain import explain_briefly, explainable
+from vedette_engine.detect.ir import Node
 from vedette_engine.detect.naming import ECS
 from vedette_engine.detect.rule import Rule
 from vedette_engine.normalise.document import to_document
@@ -32,6 +33,8 @@ class Alerting:
     def __init__(self, namespace: str) -> None:
         self._namespace = namespace
         self._known: dict[str, _Known] = {}
+        self._conditions: dict[str, Node] = {}
+        """For explanations; made at a rule's first alert, since most rules never raise one."""
 
     def learn(self, rule: BundledRule, documents: Sequence[Rule]) -> None:
         """A new or changed AlertRule with its compiled documents."""
@@ -43,6 +46,7 @@ class Alerting:
         """An AlertRule that is gone or about to be replaced."""
         for key in [key for key, known in self._known.items() if known.rule.name == name]:
             del self._known[key]
+            self._conditions.pop(key, None)
 
     def alert(self, sigma: Rule, event: dict[str, Any], event_id: str, arrival: Arrival) -> Alert:
         """The alert that `event` raises under the matched document."""
@@ -67,11 +71,16 @@ class Alerting:
                     "rule_hash": rule.hash,
                     "rule_version": rule.version,
                     "source": arrival.source,
-                    "explanation": explain(sigma, event).to_json(),
+                    "explanation": explain_briefly(self._condition(sigma), event).to_json(),
                 },
                 "events": [{"id": event_id, "time": time, "document": to_document(event)}],
             },
         )
+
+    def _condition(self, sigma: Rule) -> Node:
+        if sigma.key not in self._conditions:
+            self._conditions[sigma.key] = explainable(sigma)
+        return self._conditions[sigma.key]
 
 
 def _identities(documents: Sequence[Rule]) -> list[str]:
