@@ -21,7 +21,7 @@ from vedette_operator.controller import Backends, Controller
 from vedette_operator.places import locate
 from vedette_operator.tables import Tables
 
-STEP = 0.25
+STEP = 0.5
 GRACE = 15.0
 START_DEADLINE = 60.0
 
@@ -109,8 +109,9 @@ class Supervisor:
 
 
 def _answers(url: str) -> bool:
+    place = url.removeprefix("http://")
     try:
-        with urllib.request.urlopen(url, timeout=1) as answer:
+        with urllib.request.urlopen(f"http://{place}", timeout=1) as answer:
             return bool(answer.status == 200)
     except (URLError, OSError):
         return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import signal
 import sys
@@ -58,9 +57,6 @@ def pipeline(data: Path, namespace: str) -> None:
     broker = paths.broker(namespace)
     made = PipelineWorker(Settings(namespace), store, broker, make_try, paths.space(namespace))
     _on_stop(made.stop)
-    # What is loaded now stays; scanning it at every collection would cost more than matching.
-    gc.collect()
-    gc.freeze()
     try:
         made.run()
     finally:

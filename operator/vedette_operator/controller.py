@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from vedette_backends.broker.protocol import Broker
-from vedette_backends.cluster.protocol import Change, Cluster, Key, Object
+from vedette_backends.cluster.protocol import Change, Cluster, Event, Key, Object
 from vedette_backends.errors import BackendError, NotFoundError
 from vedette_backends.store.protocol import Store
 from vedette_crds.enrichment import Enrichment
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 HEAD = "bundle"
 QUEUE_PREFIX = "events."
-OBSERVE_EVERY = 0.5
+MORE = 0.05
 TABLES_EVERY = 2.0
 
 
@@ -101,8 +101,12 @@ class Controller:
         """One round: wait up to `timeout` seconds for changes, act on them, write statuses."""
         try:
             for event in self._cluster.watch(self._version, timeout, statuses=False):
-                self._version = event.object.version
-                self._notice(event.change, event.object)
+                self._notice(event)
+                break
+            if self._changed or self._gone:
+                # Files are saved in bunches: what comes right behind belongs to the same round.
+                for event in self._cluster.watch(self._version, MORE, statuses=False):
+                    self._notice(event)
             self._act(self._changed, self._gone)
             self._changed, self._gone = {}, {}
             self._report()
@@ -110,8 +114,10 @@ class Controller:
             # What was noticed is kept, and the next round tries again.
             log.warning("this round is not finished: %s", error)
 
-    def _notice(self, change: Change, item: Object) -> None:
-        deleted = change is Change.DELETED
+    def _notice(self, event: Event) -> None:
+        item = event.object
+        self._version = item.version
+        deleted = event.change is Change.DELETED
         (self._gone if deleted else self._changed)[item.key] = item
         (self._changed if deleted else self._gone).pop(item.key, None)
         if deleted:

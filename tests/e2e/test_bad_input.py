@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 from tests.helpers import until
 
+from vedette_backends.store.protocol import TimeRange
+from vedette_engine.query.tree import MatchAll
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 TOKEN = "token-for-bad-input"
@@ -98,26 +101,14 @@ def test_bad_events_are_refused_set_aside_or_stored_and_every_process_stays_up(
     assert all(letter.original for letter in bad.letters())
     assert all(map(alive, workers.values()))
     assert bad.pids() == workers
-    for page in ("/alerts", "/events", "/rules", "/sources", "/dead-letters"):
+    for page in ("/alerts", "/search", "/rules", "/sources", "/dead-letters"):
         assert bad.page(page).status == 200, page
     assert bad.stop() == 0
 
 
 def good(vedette: Any) -> int:
-    found = vedette.store.top_values(everything(), whole_time(), "event.sequence", size=1000)
+    found = vedette.store.top_values(MatchAll(), TimeRange(), "event.sequence", size=1000)
     return sum(count for _, count in found)
-
-
-def everything() -> Any:
-    from vedette_engine.query.tree import MatchAll  # noqa: PLC0415 - beside what uses it
-
-    return MatchAll()
-
-
-def whole_time() -> Any:
-    from vedette_backends.store.protocol import TimeRange  # noqa: PLC0415 - beside what uses it
-
-    return TimeRange()
 
 
 def test_bad_requests_get_a_clear_answer(bad: Any) -> None:

@@ -96,7 +96,7 @@ def test_it_stops_cleanly_and_starts_again_with_all_that_it_had(quickstart: Any,
     quickstart.send(LINUX, ROOT)
     until(lambda: quickstart.alerts(RULE), seconds=30, what="an alert")
     workers = quickstart.pids()
-    assert set(workers) == {"gateway-0", "web-0", "pipeline-quickstart-0"} or len(workers) == 3, workers
+    assert len(workers) == 3, workers
     second = quickstart.command("up", quickstart.folder, "--port", quickstart.port)
     assert second.returncode == 1
     assert "another vedette runs on" in second.stderr
@@ -121,8 +121,9 @@ def test_a_port_that_is_taken_is_told_with_the_option_to_change_it(quickstart: A
     told = quickstart.command("up", other, "--port", quickstart.port)
     assert told.returncode == 1
     assert "choose --port" in told.stderr
-    assert quickstart.command("up", other, "--port", 65_535).returncode in {1, 2}
-    assert "Traceback" not in quickstart.command("up", other, "--port", 65_535).stderr
+    told = quickstart.command("up", other, "--port", 65_535)
+    assert told.returncode == 2
+    assert "--ingest-port" in told.stderr
 
 
 def test_the_demo_raises_exactly_the_alerts_that_it_promises(quickstart: Any) -> None:
@@ -130,7 +131,7 @@ def test_the_demo_raises_exactly_the_alerts_that_it_promises(quickstart: Any) ->
         "demo",
         "--backfill",
         "--rate",
-        20,
+        100,
         "--dir",
         quickstart.folder,
         "--url",

@@ -176,7 +176,7 @@ def _workflow_columns(workflow: Mapping[str, Any]) -> tuple[str, str, str]:
 def _row(alert: Alert) -> tuple[Any, ...]:
     workflow = dict(alert.workflow)
     body = orjson.dumps(dict(alert.body))
-    packed = _DEFLATED + zlib.compress(body, 6) if len(body) >= _COMPRESS_FROM else _PLAIN + body
+    packed = _DEFLATED + zlib.compress(body, 1) if len(body) >= _COMPRESS_FROM else _PLAIN + body
     texts = (alert.id, alert.rule, alert.severity, alert.title, alert.summary)
     "".join(texts).encode()  # lone surrogates cannot be stored: fail here, where it is this alert's fault
     return (

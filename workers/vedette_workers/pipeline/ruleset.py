@@ -43,6 +43,7 @@ class Ruleset:
         self._version = 0
         self._builder: _Builder | None = None
         self._built_at = 0.0
+        self._learned = False
 
     def prepare(self, bundle: Bundle) -> dict[str, tuple[Rule, ...]]:
         """The rules of the bundle that are new or changed, ready to load; raises RuleFormatError."""
@@ -68,7 +69,8 @@ class Ruleset:
             # Compiling for Hyperscan takes seconds and can wait; events cannot.
             self._engine = Engine(self._rules(), sample=self._sample, hyperscan=False)
             self._engine.warm_up()
-            self._built_at = 0.0
+            self._built_at, self._learned = 0.0, False
+            self._learn_at = self._seen + SAMPLE * SAMPLE_EVERY
             return
         for key in keys:
             self._engine.remove(key)
@@ -86,20 +88,30 @@ class Ruleset:
             self._sample.append(event)
         return self._engine.match(event, text, logsources)
 
-    def settle(self, now: float) -> None:
-        """Start or finish building a better engine beside the one that runs. `now`: monotonic seconds."""
+    def state(self) -> dict[str, Any]:
+        """For heartbeats: how many rules are loaded, and whether the engine was built for the events that go by."""
+        return {"rules": len(self._engine.rules), "learned": self._learned}
+
+    def settle(self, now: float) -> bool:
+        """Start or finish building a better engine beside the one that runs; whether a new one took over.
+
+        Args:
+            now: monotonic seconds.
+        """
         builder = self._builder
         if builder is not None:
             if builder.is_alive():
-                return
+                return False
             self._builder = None
             if builder.version == self._version and builder.engine is not None:
-                self._engine, self._built_at = builder.engine, now
+                self._engine, self._built_at, self._learned = builder.engine, now, True
+                return True
         elif self._seen >= self._learn_at or (self._engine.pending and now - self._built_at > QUIET):
             self._learn_at = self._seen + LEARN_AGAIN
             self._built_at = now
             self._builder = _Builder(self._version, self._rules(), list(self._sample))
             self._builder.start()
+        return False
 
 
 class _Builder(threading.Thread):

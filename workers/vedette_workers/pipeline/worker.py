@@ -6,6 +6,7 @@ nothing was committed for that long: one event alone is not kept waiting.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import threading
@@ -36,6 +37,8 @@ MAX_BYTES = 16 << 20
 PREFETCH = 24
 FETCH = 4
 IDLE = 0.1
+GC_THRESHOLDS = (20_000, 20, 50)
+"""Events are made and dropped by the thousand, hardly ever in cycles: look for those less often than by default."""
 STUCK = 120.0
 """Seconds after which a delivery that is still being processed ends the worker, so that it is tried in isolation."""
 
@@ -45,6 +48,13 @@ Clock = Callable[[], int]
 def now_ms() -> int:
     """Wall clock, ms since the epoch."""
     return time.time_ns() // 1_000_000
+
+
+def _keep_loaded() -> None:
+    """Tell the garbage collector that what is loaded stays: scanning it again and again costs more than matching."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +105,7 @@ class PipelineWorker:
 
     def run(self) -> None:
         """Work until `stop`. Raises only what no retry can mend."""
+        gc.set_threshold(*GC_THRESHOLDS)
         self._pulse.start()
         try:
             while not self._stopping.is_set():
@@ -105,7 +116,8 @@ class PipelineWorker:
                 waiting = FLUSH - (time.monotonic() - self._committed) if self._batch.tags else IDLE
                 for delivery in self._fetch(max(0.0, min(waiting, IDLE))):
                     self._take(delivery, self._batch)
-                self._processor.ruleset.settle(time.monotonic())
+                if self._processor.ruleset.settle(time.monotonic()):
+                    _keep_loaded()
                 if self._due():
                     self._commit()
         finally:
@@ -138,6 +150,7 @@ class PipelineWorker:
     # bundle and queues ----------------------------------------------------------------------------------------------
     def _follow(self) -> None:
         if self._follower.poll():
+            _keep_loaded()
             self._pulse.now()
             self._attend()
         elif self._consumer is None and self._follower.current:
@@ -239,6 +252,7 @@ class PipelineWorker:
             now=now,
             body={
                 "bundle": self._follower.current,
+                "engine": self._processor.ruleset.state(),
                 "errors": [problem for problem in problems if problem],
                 **self.counters.to_json(now),
             },
