@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import resource
 import sys
 import time
@@ -15,6 +17,7 @@ import orjson
 
 from vedette_cli.rulefiles import RuleFiles, read_rules, show_progress
 from vedette_cli.shapes import Shape, to_flat
+from vedette_cli.terminal import plain
 from vedette_engine.detect.engine import Engine
 from vedette_engine.detect.logsource import Logsource, Logsources
 from vedette_engine.detect.naming import ECS, NATIVE
@@ -22,6 +25,8 @@ from vedette_engine.detect.routing import event_logsources
 from vedette_engine.normalise.errors import Malformed
 
 PROGRESS_EVERY = 1.0
+SAMPLE = 400
+"""Events that an engine is built for, of a file that can be read twice."""
 
 
 def parse_logsource(text: str | None) -> Logsource | None:
@@ -69,7 +74,10 @@ def evaluate(rules: Path, events: Path, logsource: str | None) -> None:
     _tell_rules(loaded, time.perf_counter() - started)
     source: IO[bytes] = sys.stdin.buffer if str(events) == "-" else events.open("rb")
     with source:
-        _Run(loaded, claimed).over(source)
+        run = _Run(loaded, claimed)
+        if source.seekable() and source is not sys.stdin.buffer:
+            run.learn(source)
+        run.over(source)
 
 
 class _Run:
@@ -78,8 +86,20 @@ class _Run:
         self._fixed = None if claimed is None else Logsources(*(frozenset({part} if part else ()) for part in claimed))
         self._engines: dict[Shape, Engine] = {}
         self._count: Counter[str] = Counter()
+        self._samples: dict[Shape, list[dict[str, Any]]] = {shape: [] for shape in Shape}
+
+    def learn(self, source: IO[bytes]) -> None:
+        """Build the engines for events like the first ones of a file, and go back to its beginning."""
+        for line in itertools.islice(source, SAMPLE):
+            with contextlib.suppress(orjson.JSONDecodeError):
+                raw = orjson.loads(line)
+                if isinstance(raw, dict):
+                    shape, event = to_flat(raw)
+                    self._samples[shape].append(event)
+        source.seek(0)
 
     def over(self, source: IO[bytes]) -> None:
+        """Match every line, and tell the figures at the end."""
         started = reported = time.perf_counter()
         out = sys.stdout.buffer
         for number, line in enumerate(source, 1):
@@ -118,7 +138,8 @@ class _Run:
 
     def _engine(self, shape: Shape) -> Engine:
         if shape not in self._engines:
-            self._engines[shape] = Engine(self._loaded.rules, naming=ECS if shape is Shape.ECS else NATIVE)
+            naming = ECS if shape is Shape.ECS else NATIVE
+            self._engines[shape] = Engine(self._loaded.rules, naming=naming, sample=self._samples[shape])
         return self._engines[shape]
 
     def _tell(self, seconds: float) -> None:
@@ -135,7 +156,7 @@ class _Run:
 
 def _tell_rules(loaded: RuleFiles, seconds: float) -> None:
     for problem in loaded.problems:
-        click.echo(f"rejected: {problem}", err=True)
+        click.echo(plain(f"rejected: {problem}"), err=True)
     click.echo(f"{len(loaded.rules):,} rules loaded, {len(loaded.problems):,} problems, {seconds:.1f} s", err=True)
 
 

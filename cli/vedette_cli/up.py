@@ -13,10 +13,13 @@ from pathlib import Path
 
 import click
 
+from vedette_backends.errors import BackendError
 from vedette_backends.workloads.processes import ProcessWorkloads
 from vedette_cli.data import DEFAULT_NAME, Data
 from vedette_cli.fleet import Addresses, wanted
 from vedette_cli.worker import set_up_logging
+
+GRACE = 15.0
 
 
 @click.command()
@@ -49,11 +52,16 @@ def up(folder: Path, port: int, ingest_port: int | None, host: str, data: Path |
     workloads.reconcile(wanted(paths, addresses, paths.namespaces()))
     from vedette_cli.supervise import Supervisor  # noqa: PLC0415 - the compiler takes a while to import
 
-    supervisor = Supervisor(folder.resolve(), paths, addresses, workloads)
     try:
-        supervisor.run(stop, started)
+        supervisor = Supervisor(folder.resolve(), paths, addresses, workloads)
+        try:
+            supervisor.run(stop, started)
+        finally:
+            supervisor.close()
+    except BackendError as error:
+        raise click.ClickException(f"{paths.root} cannot be used: {error}") from error
     finally:
-        supervisor.close()
+        workloads.stop(GRACE)
         os.close(lock)
 
 

@@ -140,7 +140,7 @@ class Sender:
             return False
         finally:
             connection.close()
-        assert status < 300 or status >= 500 or status in {429, 401}, status
+        assert status < 300 or status >= 500 or status == 429, status
         return status < 300
 
 

@@ -260,8 +260,13 @@ class Store(Protocol):
         """Create by id; an existing one stays."""
 
     def search_dead_letters(
-        self, *, source: str | None = None, reason: str | None = None, state: str | None = "waiting",
-        size: int = 50, after: str | None = None
+        self,
+        *,
+        source: str | None = None,
+        reason: str | None = None,
+        state: str | None = "waiting",
+        size: int = 50,
+        after: str | None = None,
     ) -> tuple[list[DeadLetter], int, str | None]:
         """(newest first, total, next cursor)."""
 

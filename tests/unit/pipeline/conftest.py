@@ -71,6 +71,24 @@ def rule(name: str = "marked", value: str = "marked", extra: str = "owner: ana")
     return RULE.format(name=name, value=value, extra=extra)
 
 
+def bundle_of(*manifests: str, enrichments: Sequence[BundledEnrichment] = ()) -> Bundle:
+    """The bundle of these manifests, all of which must be good."""
+    made_sources, made_rules = {}, []
+    for text in manifests:
+        loaded = load_text(text)
+        assert loaded.problems == []
+        for document in loaded.documents:
+            if isinstance(document.model, LogSource):
+                verdict = sources.judge(document.model)
+                assert verdict.part is not None, verdict
+                made_sources[document.name] = verdict.part
+            if isinstance(document.model, AlertRule):
+                verdict = rules.judge(document.model, sha256(text.encode()).hexdigest())
+                assert verdict.part is not None, verdict
+                made_rules.append(BundledRule(**verdict.part))
+    return Bundle(NAMESPACE, made_sources, tuple(enrichments), tuple(made_rules))
+
+
 class Unavailable:
     """A store that is the real one, except that named methods raise the given errors first, before or after they work.
 
@@ -108,20 +126,7 @@ class Namespace:
     # bundle ---------------------------------------------------------------------------------------------------------
     def bundle(self, *manifests: str, enrichments: Sequence[BundledEnrichment] = ()) -> Bundle:
         """The bundle of these manifests, all of which must be good."""
-        made_sources, made_rules = {}, []
-        for text in manifests:
-            loaded = load_text(text)
-            assert loaded.problems == []
-            for document in loaded.documents:
-                if isinstance(document.model, LogSource):
-                    verdict = sources.judge(document.model)
-                    assert verdict.part is not None, verdict
-                    made_sources[document.name] = verdict.part
-                if isinstance(document.model, AlertRule):
-                    verdict = rules.judge(document.model, sha256(text.encode()).hexdigest())
-                    assert verdict.part is not None, verdict
-                    made_rules.append(BundledRule(**verdict.part))
-        return Bundle(NAMESPACE, made_sources, tuple(enrichments), tuple(made_rules))
+        return bundle_of(*manifests, enrichments=enrichments)
 
     def publish(self, bundle: Bundle) -> str:
         """Declare the queues, put the bundle into force; its hash."""
@@ -216,15 +221,13 @@ def unavailable() -> Callable[..., Unavailable]:
 
 
 class Line:
-    """A processor alone: records in, effects out."""
+    """A processor alone: records in, effects out. No enrichment here has a table."""
 
-    def __init__(self, space: Namespace) -> None:
-        self._space = space
+    def __init__(self) -> None:
         self.processor = Processor(NAMESPACE, Counters())
 
     def load(self, *manifests: str, enrichments: Sequence[BundledEnrichment] = ()) -> None:
-        bundle = self._space.bundle(*manifests, enrichments=enrichments)
-        self.processor.load(bundle, self._space.store.get_blob)
+        self.processor.load(bundle_of(*manifests, enrichments=enrichments), lambda _: b"")
 
     def run(self, *records: bytes, source: str = "app", repeat: bool = False) -> Effects:
         effects = Effects()
@@ -235,5 +238,5 @@ class Line:
 
 
 @pytest.fixture
-def line(space: Namespace) -> Line:
-    return Line(space)
+def line() -> Line:
+    return Line()

@@ -15,7 +15,7 @@ from starlette.requests import Request
 
 from vedette_workers.gateway.auth import authenticate
 from vedette_workers.gateway.body import read_body
-from vedette_workers.gateway.errors import BadRequest, Refusal
+from vedette_workers.gateway.errors import BadRequest, Refusal, Unavailable
 from vedette_workers.gateway.limits import Bucket, Failures, Held, InFlight
 from vedette_workers.gateway.metrics import Metrics
 from vedette_workers.gateway.publisher import Publisher
@@ -81,7 +81,10 @@ class Gateway:
         self.metrics.set("source_problems", len(table.problems))
 
     def authenticate(self, request: Request) -> Source:
-        """The source that sends this request; raises Unauthorized or TooMany."""
+        """The source that sends this request; raises Unauthorized, TooMany, or Unavailable before the first bundle."""
+        if not self.ready and not self._buckets:
+            # Some shippers give up for good on 401, and nobody can say yet whether the token is one.
+            raise Unavailable("the gateway has just started and does not know its sources yet", retry_after=1)
         address = request.client.host if request.client else ""
         try:
             return authenticate(request.headers, address, self._table, self._failures)

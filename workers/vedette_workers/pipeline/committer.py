@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vedette_backends.broker.protocol import Consumer
-from vedette_backends.errors import BackendError
+from vedette_backends.errors import BackendError, NotFoundError
 from vedette_backends.store.protocol import DeadLetter, ItemResult, NewEvent, Outcome, Store
 from vedette_workers.pipeline.counters import Counters
 from vedette_workers.pipeline.effects import Effects
@@ -49,7 +50,7 @@ class Committer:
         self._counters = counters
         self._clock = clock
         self._queue: queue.Queue[Batch | None] = queue.Queue(maxsize=1)
-        self._stopping = threading.Event()
+        self._giving_up = False
         self._thread = threading.Thread(target=self._run, name="committer")
         self.problem = ""
         """Why batches are not being committed now; empty when they are."""
@@ -77,7 +78,7 @@ class Committer:
 
     def give_up(self) -> None:
         """Try each batch once from now on: one that cannot be committed stays unacked, to be delivered again."""
-        self._stopping.set()
+        self._giving_up = True
 
     def finish(self) -> None:
         """Commit what was handed over, then end. A batch that cannot be committed now stays unacked."""
@@ -111,12 +112,19 @@ class Committer:
                 self.problem = f"{type(error).__name__}: {error}"
                 log.warning("batch of %d events waits: %s", len(batch.effects.events), self.problem)
                 batch.effects.expect_repeats()
-                if self._stopping.wait(pause):
+                if self._wait(pause):
                     return
                 pause = min(pause * 2, LONGEST_PAUSE)
             else:
                 self.problem = ""
                 return
+
+    def _wait(self, seconds: float) -> bool:
+        """Pause before the next attempt; whether there is to be none. No lock: signal handlers call `give_up`."""
+        until = time.monotonic() + seconds
+        while not self._giving_up and time.monotonic() < until:
+            time.sleep(0.05)
+        return self._giving_up
 
     def _apply(self, batch: Batch) -> None:
         effects = batch.effects
@@ -126,7 +134,11 @@ class Committer:
         stored, duplicates = self._write_events(batch, letters)
         if letters:
             self._store.put_dead_letters(letters)
-        self._consumer.ack(batch.tags)
+        try:
+            self._consumer.ack(batch.tags)
+        except NotFoundError:
+            # The broker took the messages back meanwhile; they come again, and everything is recognised by its id.
+            log.warning("%d messages were taken back before they were acknowledged", len(batch.tags))
         self._count(effects, stored, duplicates, letters)
         for alert, outcome in zip(effects.alerts, batch.created, strict=True):
             if outcome.outcome is Outcome.CREATED:

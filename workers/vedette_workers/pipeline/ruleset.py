@@ -6,20 +6,25 @@ kept and used when there is time to build anew.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from vedette_engine.alerting.bundle import Bundle, BundledRule
 from vedette_engine.detect.engine import Engine
-from vedette_engine.detect.logsource import Logsources
+from vedette_engine.detect.logsource import Logsources, fits
+from vedette_engine.detect.naive import matches
 from vedette_engine.detect.rule import Rule
 from vedette_workers.pipeline.alerts import Alerting
 
 Event = dict[str, Any]
 
+log = logging.getLogger(__name__)
+
+MAX_PROBLEMS = 20
 MANY = 50
 """So many changed rules at once build a new engine; fewer go into the one that runs."""
 SAMPLE = 400
@@ -44,6 +49,7 @@ class Ruleset:
         self._builder: _Builder | None = None
         self._built_at = 0.0
         self._learned = False
+        self._errors: dict[str, str] = {}
 
     def prepare(self, bundle: Bundle) -> dict[str, tuple[Rule, ...]]:
         """The rules of the bundle that are new or changed, ready to load; raises RuleFormatError."""
@@ -65,6 +71,7 @@ class Ruleset:
                 self._loaded[item.name] = (item.hash, fresh[item.name])
                 self.alerting.learn(item, fresh[item.name])
         self._version += 1
+        self._errors = {key: said for key, said in self._errors.items() if key.rpartition("/")[0] not in gone}
         if len(fresh) + len(gone) > MANY:
             # Compiling for Hyperscan takes seconds and can wait; events cannot.
             self._engine = Engine(self._rules(), sample=self._sample, hyperscan=False)
@@ -86,7 +93,25 @@ class Ruleset:
         self._seen += 1
         if not self._seen % SAMPLE_EVERY:
             self._sample.append(event)
-        return self._engine.match(event, text, logsources)
+        try:
+            return self._engine.match(event, text, logsources)
+        except Exception:
+            log.exception("matching failed; each rule is tried by itself")
+            return list(self._one_by_one(event, logsources))
+
+    def _one_by_one(self, event: Event, logsources: Logsources | None) -> Iterator[Rule]:
+        """The rules that match, without those that cannot be tried: a bad rule never stops the others."""
+        for rule in self._rules():
+            try:
+                if (logsources is None or fits(rule.logsource, logsources)) and matches(rule, event):
+                    yield rule
+            except Exception as error:
+                log.exception("rule %s cannot be tried on this event", rule.key)
+                self._errors[rule.key] = f"rule {rule.key.rpartition('/')[0]}: {type(error).__name__}: {error}"
+
+    def problems(self) -> list[str]:
+        """What is wrong with loaded rules, for people: those that the engine refused, those that failed on an event."""
+        return [*(str(problem) for problem in self._engine.problems), *self._errors.values()][:MAX_PROBLEMS]
 
     def state(self) -> dict[str, Any]:
         """For heartbeats: how many rules are loaded, and whether the engine was built for the events that go by."""

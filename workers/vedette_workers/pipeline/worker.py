@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -83,7 +82,8 @@ class PipelineWorker:
         self._store = store
         self._broker = broker
         self._clock = clock
-        self._stopping = threading.Event()
+        self._stopping = False
+        self._unattended = False
         self.counters = Counters()
         self._processor = Processor(settings.namespace, self.counters)
         self._follower = BundleFollower(store, self._load, interval=settings.bundle_interval, clock=time.monotonic)
@@ -99,7 +99,8 @@ class PipelineWorker:
     # life -----------------------------------------------------------------------------------------------------------
     def stop(self) -> None:
         """Finish what was fetched, ack it, return from `run`. What cannot be committed now stays in the queue."""
-        self._stopping.set()
+        # A plain flag: this runs in signal handlers, where taking a lock that the main thread holds would never end.
+        self._stopping = True
         if self._committer is not None:
             self._committer.give_up()
 
@@ -108,10 +109,10 @@ class PipelineWorker:
         gc.set_threshold(*GC_THRESHOLDS)
         self._pulse.start()
         try:
-            while not self._stopping.is_set():
+            while not self._stopping:
                 self._follow()
                 if self._consumer is None:
-                    self._stopping.wait(IDLE)
+                    time.sleep(IDLE)
                     continue
                 waiting = FLUSH - (time.monotonic() - self._committed) if self._batch.tags else IDLE
                 for delivery in self._fetch(max(0.0, min(waiting, IDLE))):
@@ -130,7 +131,7 @@ class PipelineWorker:
             return self._consumer.fetch(FETCH, timeout)
         except BackendError as error:
             log.warning("broker: %s", error)
-            self._stopping.wait(IDLE)
+            time.sleep(IDLE)
             return []
 
     def _due(self) -> bool:
@@ -153,7 +154,7 @@ class PipelineWorker:
             _keep_loaded()
             self._pulse.now()
             self._attend()
-        elif self._consumer is None and self._follower.current:
+        elif self._follower.current and (self._consumer is None or self._unattended):
             self._attend()
 
     def _load(self, bundle: Bundle, tables: Callable[[str], bytes]) -> None:
@@ -161,10 +162,12 @@ class PipelineWorker:
 
     def _attend(self) -> None:
         """Consume the queues of the bundle's sources; those of a source that is gone keep what they hold."""
+        self._unattended = True
         try:
             wanted = {self._settings.prefix + source for source in self._processor.sources}
             queues = [name for name in self._broker.queues() if name in wanted]
             if queues == self._queues and self._consumer is not None:
+                self._unattended = False
                 return
             self._end_consuming()
             if queues:
@@ -172,6 +175,7 @@ class PipelineWorker:
                 self._committer = Committer(self._store, self._consumer, self.counters, self._clock)
                 self._committer.start()
             self._queues = queues
+            self._unattended = False
         except (BackendError, NotFoundError) as error:
             log.warning("broker: %s", error)
 
@@ -242,7 +246,7 @@ class PipelineWorker:
             log.critical("a delivery is not done after %.0f s; ending, so that it is tried in isolation", STUCK)
             os._exit(70)
         committer = self._committer
-        problems = [self._follower.problem, committer.problem if committer else ""]
+        problems = [self._follower.problem, committer.problem if committer else "", *self._processor.ruleset.problems()]
         now = self._clock()
         beat(
             self._store,
