@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from vedette_workers.gateway.sources import SourceTable
+
 
 def b64(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
@@ -87,3 +89,13 @@ def test_no_token_reaches_the_log(site: Any, caplog: pytest.LogCaptureFixture) -
         text = client.get("/metrics").text
     assert "web-token" not in caplog.text + text
     assert "a-wrong-secret" not in caplog.text + text
+
+
+def test_before_the_first_bundle_senders_are_asked_to_come_back_instead_of_being_sent_away(client: Any) -> None:
+    known = client.gateway._table
+    client.gateway.swap(SourceTable())
+    answer = client.post("/events", b'{"message": "hello"}')
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "1"
+    client.gateway.swap(known)
+    assert client.post("/events", b'{"message": "hello"}').status_code == 200
