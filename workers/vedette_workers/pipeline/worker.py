@@ -21,6 +21,7 @@ from vedette_engine.alerting.bundle import Bundle
 from vedette_engine.alerting.ids import dead_letter_id
 from vedette_engine.wire import Record, WireError, decode
 from vedette_workers.heartbeat import Pulse, beat
+from vedette_workers.librarian.expire import EVERY, drop_expired
 from vedette_workers.pipeline.committer import Batch, Committer
 from vedette_workers.pipeline.counters import Counters
 from vedette_workers.pipeline.effects import ATTEMPT, Arrival, Effects
@@ -94,6 +95,7 @@ class PipelineWorker:
         self._busy_since = 0.0
         self._batch = Batch()
         self._committed = 0.0
+        self._tidy_at = 0.0
         self._pulse = Pulse(settings.beat_interval, self._beat)
 
     # life -----------------------------------------------------------------------------------------------------------
@@ -121,9 +123,20 @@ class PipelineWorker:
                     _keep_loaded()
                 if self._due():
                     self._commit()
+                self._tidy()
         finally:
             self._end_consuming()
             self._pulse.stop()
+
+    def _tidy(self) -> None:
+        """Drop days whose retention is over; the worker does it, because it owns the partitions."""
+        if time.monotonic() < self._tidy_at:
+            return
+        self._tidy_at = time.monotonic() + EVERY
+        try:
+            self.counters.totals["expired_days"] += drop_expired(self._store)
+        except BackendError as error:
+            log.warning("expired days stay for now: %s", error)
 
     def _fetch(self, timeout: float) -> list[Delivery]:
         assert self._consumer is not None
