@@ -30,7 +30,7 @@ SAMPLED_EVENTS = 400
 
 def compiled_rules(folder: Path) -> list[Rule]:
     """Every rule of the folder, from Sigma text."""
-    from vedette_engine.detect.sigma import compile_sigma  # noqa: PLC0415 - a warm start does without pySigma
+    from vedette_engine.detect.sigma import compile_sigma  # noqa: PLC0415 # a warm start does without pySigma
 
     return [rule for path in sorted(folder.glob("*.yml")) for rule in compile_sigma(path.read_text()).rules]
 
@@ -57,7 +57,7 @@ def unchanged(event: dict[str, Any]) -> dict[str, Any]:
 
 def to_ecs_names() -> Callable[[dict[str, Any]], dict[str, Any]]:
     """The normaliser of Windows events; others stay."""
-    from vedette_engine.normalise.windows import to_ecs  # noqa: PLC0415 - only this variant needs it
+    from vedette_engine.normalise.windows import to_ecs  # noqa: PLC0415 # only this variant needs it
 
     return lambda event: dict(to_ecs(event)) if "EventID" in event else event
 

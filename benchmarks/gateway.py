@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import gzip
 import os
 import resource
@@ -172,11 +173,9 @@ def wait_ready(url: str) -> None:
     """Until the gateway has its sources."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        try:
+        with contextlib.suppress(httpx.TransportError):
             if httpx.get(url + "/readyz", trust_env=False).status_code == 200:
                 return
-        except httpx.TransportError:
-            pass
         time.sleep(0.05)
     raise SystemExit("the gateway does not start")
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 DEFAULT_NAME = ".vedette"
-UI_TOKEN = "ui-token"  # noqa: S105 - the name of a file
+UI_TOKEN = "ui-token"  # noqa: S105 # the name of a file
 T = TypeVar("T")
 
 
@@ -72,19 +72,19 @@ class Data:
 
     def store(self, namespace: str, *, writer: bool = False) -> EmbeddedStore:
         """The store of a namespace."""
-        from vedette_backends.store.embedded import open_store  # noqa: PLC0415 - the gateway needs no store
+        from vedette_backends.store.embedded import open_store  # the gateway needs no store
 
         return open_store(self.space(namespace), writer=writer)
 
     def broker(self, namespace: str) -> EmbeddedBroker:
         """The broker of a namespace."""
-        from vedette_backends.broker.embedded import open_broker  # noqa: PLC0415 - not every command needs one
+        from vedette_backends.broker.embedded import open_broker  # not every command needs one
 
         return open_broker(self.space(namespace))
 
     def cluster(self) -> LocalCluster:
         """The objects."""
-        from vedette_backends.cluster.local import LocalCluster  # noqa: PLC0415 - workers need none
+        from vedette_backends.cluster.local import LocalCluster  # workers need none
 
         return LocalCluster(self.cluster_file)
 

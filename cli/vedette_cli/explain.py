@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from vedette_engine.normalise.errors import Malformed
 @click.option("--line", default=1, show_default=True, type=click.IntRange(1), help="Which line of an NDJSON file.")
 @click.option("--json", "as_json", is_flag=True, help="The tree as JSON.")
 @click.option("--logsource", metavar="K=V,…", help="What the event is; default: told by the event.")
-def explain(rule: Path, event: Path, line: int, as_json: bool, logsource: str | None) -> None:  # noqa: FBT001 - click's flag
+def explain(rule: Path, event: Path, line: int, as_json: bool, logsource: str | None) -> None:
     """Show which parts of RULE's condition hold for EVENT and which do not, and why.
 
     RULE is a Sigma file or an AlertRule manifest, EVENT a JSON file (or a line of NDJSON, - for standard input).
@@ -62,12 +63,11 @@ def explain(rule: Path, event: Path, line: int, as_json: bool, logsource: str | 
 
 def _read_event(file: Path, line: int) -> dict[str, object]:
     data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-    try:
+    # Where the file is not one object, it is NDJSON, of which one line is wanted.
+    with contextlib.suppress(orjson.JSONDecodeError):
         whole = orjson.loads(data)
         if isinstance(whole, dict):
             return whole
-    except orjson.JSONDecodeError:
-        pass  # not one object: NDJSON, of which one line is wanted
     lines = data.splitlines()
     if line > len(lines):
         raise click.UsageError(f"{file} has {len(lines)} lines, not {line}")

@@ -34,8 +34,8 @@ def replay(
     namespace: str,
     source: str | None,
     reason: str | None,
-    everything: bool,  # noqa: FBT001 - click's flags
-    dry_run: bool,  # noqa: FBT001 - the same
+    everything: bool,
+    dry_run: bool,
 ) -> None:
     """Send dead letters (IDS, or --all) through the pipeline again, under the ids that they had."""
     if bool(ids) == everything:

@@ -99,7 +99,7 @@ def _compile_missing(texts: Sequence[bytes], progress: Callable[[int, int], None
 
 def _compile(text: bytes) -> bytes:
     """[compiled rules, problems] as JSON."""
-    from vedette_engine.detect.sigma import compile_sigma  # noqa: PLC0415 - pySigma takes 0.5 s; a warm cache spares it
+    from vedette_engine.detect.sigma import compile_sigma  # pySigma takes 0.5 s; a warm cache spares it
 
     rules: list[Rule] = []
     problems: list[Problem] = []

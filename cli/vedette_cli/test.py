@@ -35,7 +35,7 @@ class _Outcome:
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Also write a JUnit report here.")
 @click.option("-v", "--verbose", is_flag=True, help="Name the tests that passed, too.")
-def test(paths: tuple[Path, ...], junit: Path | None, verbose: bool) -> None:  # noqa: FBT001 - click's flag
+def test(paths: tuple[Path, ...], junit: Path | None, verbose: bool) -> None:
     """Run the tests inside the manifests at PATHS: sources, enrichments, rules.
 
     Exits 1 when a test fails or a manifest is not valid. Tests of what this version does not support yet count as

@@ -29,7 +29,7 @@ GRACE = 15.0
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--data", type=click.Path(path_type=Path), help=f"Data folder.  [default: FOLDER/{DEFAULT_NAME}]")
 @click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
-def up(folder: Path, port: int, ingest_port: int | None, host: str, data: Path | None, verbose: bool) -> None:  # noqa: FBT001 - click's flag
+def up(folder: Path, port: int, ingest_port: int | None, host: str, data: Path | None, verbose: bool) -> None:
     """Run Vedette for the manifests in FOLDER until Ctrl-C.
 
     Watches the folder: an edited rule is live within two seconds; one that does not load or fails its tests is
@@ -50,7 +50,7 @@ def up(folder: Path, port: int, ingest_port: int | None, host: str, data: Path |
     workloads = ProcessWorkloads([sys.executable, "-m", "vedette_cli"], paths.logs, paths.run)
     # Workers start first: with the bundle of an earlier run they work while this process is still importing.
     workloads.reconcile(wanted(paths, addresses, paths.namespaces()))
-    from vedette_cli.supervise import Supervisor  # noqa: PLC0415 - the compiler takes a while to import
+    from vedette_cli.supervise import Supervisor  # the compiler takes a while to import
 
     try:
         supervisor = Supervisor(folder.resolve(), paths, addresses, workloads)

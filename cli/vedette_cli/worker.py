@@ -49,8 +49,8 @@ def worker() -> None:
 @click.option("--namespace", required=True, help="Whose events.")
 def pipeline(data: Path, namespace: str) -> None:
     """Consume, normalise, enrich, match and store the events of one namespace."""
-    from vedette_workers.pipeline.attempt import make_try  # noqa: PLC0415 - only this worker needs the engine
-    from vedette_workers.pipeline.worker import PipelineWorker, Settings  # noqa: PLC0415 - the same
+    from vedette_workers.pipeline.attempt import make_try  # only this worker needs the engine
+    from vedette_workers.pipeline.worker import PipelineWorker, Settings
 
     paths = Data(data)
     store = paths.store(namespace, writer=True)
@@ -70,7 +70,7 @@ def pipeline(data: Path, namespace: str) -> None:
 @_port
 def gateway(data: Path, host: str, port: int) -> None:
     """Take events over HTTP and answer when they are durable."""
-    from vedette_workers.gateway.server import serve  # noqa: PLC0415 - only this worker needs it
+    from vedette_workers.gateway.server import serve  # only this worker needs it
 
     stores = per_namespace(Data(data).store)
     pulses: list[Pulse] = []
@@ -95,6 +95,6 @@ def gateway(data: Path, host: str, port: int) -> None:
 @_port
 def web(data: Path, host: str, port: int) -> None:
     """Serve the pages for responders."""
-    from vedette_cli.web import serve_pages  # noqa: PLC0415 - only this worker needs it
+    from vedette_cli.web import serve_pages  # only this worker needs it
 
     serve_pages(Data(data), host, port)

@@ -26,7 +26,7 @@ class Problem:
     file: str = ""
     line: int | None = None
 
-    def at(self, *, object: str = "", file: str = "", line: int | None = None, under: str = "") -> Problem:  # noqa: A002 - the field's own name
+    def at(self, *, object: str = "", file: str = "", line: int | None = None, under: str = "") -> Problem:  # noqa: A002 # the field's own name
         """The same problem with what an outer layer knows added; what is already known stays."""
         path = ".".join(part for part in (under, self.path) if part).replace(".[", "[")
         return replace(

@@ -114,7 +114,7 @@ def test_text_from_events_runs_nothing_and_the_policy_has_nothing_to_stop(site: 
         summary=XSS,
         body={"detection": detection, "events": [{"id": XSS, "time": 1, "document": document}]},
     )
-    from vedette_backends.store.protocol import DeadLetter, NewEvent  # noqa: PLC0415 - one test needs them
+    from vedette_backends.store.protocol import DeadLetter, NewEvent  # noqa: PLC0415 # one test needs them
 
     site.writer.create_events("30d", [NewEvent("f" * 32, site.alert("x").time, site.alert("y").time, "h", document)])
     site.writer.put_dead_letters([DeadLetter("evil", site.alert("z").time, XSS, XSS, XSS, XSS.encode(), {XSS: XSS})])

@@ -96,4 +96,4 @@ def toggled(names: list[str], name: str) -> str:
 def count(number: float) -> Markup:
     """A number with thin spaces between its thousands."""
     text = f"{number:,.0f}" if abs(number) >= 10_000 else f"{number:.0f}"
-    return Markup(text.replace(",", "\u2009"))  # noqa: S704 - digits and spaces
+    return Markup(text.replace(",", "\u2009"))  # noqa: S704 # digits and spaces

@@ -77,7 +77,7 @@ def given_version(manifest: Mapping[str, Any]) -> str | None:
 def read(connection: sqlite3.Connection, key: Key) -> Stored | None:
     """One object."""
     row = connection.execute(
-        f"SELECT {_COLUMNS} FROM object WHERE kind = ? AND namespace = ? AND name = ?",  # noqa: S608 - our own columns
+        f"SELECT {_COLUMNS} FROM object WHERE kind = ? AND namespace = ? AND name = ?",  # noqa: S608 # our own columns
         (key.kind, key.namespace, key.name),
     ).fetchone()
     return None if row is None else _stored(row)
@@ -86,7 +86,7 @@ def read(connection: sqlite3.Connection, key: Key) -> Stored | None:
 def read_all(connection: sqlite3.Connection, kind: str, namespace: str | None) -> Iterator[Stored]:
     """Objects of a kind, by namespace and name."""
     rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM object WHERE kind = ? AND (? IS NULL OR namespace = ?) ORDER BY namespace, name",  # noqa: S608 - our own columns
+        f"SELECT {_COLUMNS} FROM object WHERE kind = ? AND (? IS NULL OR namespace = ?) ORDER BY namespace, name",  # noqa: S608 # our own columns
         (kind, namespace, namespace),
     )
     return map(_stored, rows)

@@ -33,7 +33,7 @@ class Child:
         self._log = log
         self._pid_file = pid_file
         self._log.begin()
-        self._process = subprocess.Popen(  # noqa: S603 - the supervisor's own command
+        self._process = subprocess.Popen(  # noqa: S603 # the supervisor's own command
             list(command),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

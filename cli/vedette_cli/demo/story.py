@@ -292,7 +292,7 @@ SCENES = (
 
 def dice(seed: int, what: str) -> random.Random:
     """Random numbers that depend on the seed and on what they are for, so that one part's use does not move another."""
-    return random.Random(f"{seed}/{what}")  # noqa: S311 - makes a story, not a secret
+    return random.Random(f"{seed}/{what}")  # noqa: S311 # makes a story, not a secret
 
 
 def scenes(seed: int) -> list[Moment]:

@@ -91,7 +91,7 @@ class Explanation:
         shown = shown[:_MOST_PARTS]
         for index, part in enumerate(shown):
             last = index == len(shown) - 1 and hidden <= 0
-            yield from part._lines(further + ("└ " if last else "├ "), further + ("  " if last else "│ "), "")  # noqa: SLF001 - its own kind
+            yield from part._lines(further + ("└ " if last else "├ "), further + ("  " if last else "│ "), "")  # noqa: SLF001 # its own kind
         if hidden > 0:
             yield f"{further}└ … and {hidden} more"
 

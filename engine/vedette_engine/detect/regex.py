@@ -73,7 +73,7 @@ def guards(pattern: str, flags: str) -> tuple[str, ...]:
     return tuple(sorted(unique, key=len, reverse=True))
 
 
-class _Unknown(Exception):  # noqa: N818 - not an error: the pattern merely yields no guards
+class _Unknown(Exception):  # noqa: N818 # not an error: the pattern merely yields no guards
     """Syntax that the reader does not know."""
 
 

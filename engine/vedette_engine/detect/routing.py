@@ -190,7 +190,7 @@ def windows_logsources(
     channel: str,
     code: int | str,
     kind: str | None = None,
-    security_4688: bool = False,  # noqa: FBT001, FBT002 - a cached function is fastest with positional arguments
+    security_4688: bool = False,  # noqa: FBT001, FBT002 # a cached function is fastest with positional arguments
 ) -> Logsources:
     """The log sources of a Windows event.
 

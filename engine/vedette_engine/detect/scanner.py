@@ -130,7 +130,7 @@ def _escaped(literal: bytes) -> bytes:
 
 
 def _hyperscan(expressions: Sequence[bytes], *, caseless: bool) -> Callable[[bytes], list[int]]:
-    import hyperscan  # noqa: PLC0415 - an optional dependency
+    import hyperscan  # noqa: PLC0415 # an optional dependency
 
     flags = hyperscan.HS_FLAG_SINGLEMATCH | (hyperscan.HS_FLAG_CASELESS if caseless else 0)
     database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)

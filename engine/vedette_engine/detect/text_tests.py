@@ -209,7 +209,7 @@ def _all_test(substrings: Sequence[str], others: Sequence[TextTest]) -> TextTest
         for substring in substrings:
             if substring not in low:
                 return False
-        for other in others:  # noqa: SIM110 - a loop is faster than a generator
+        for other in others:  # noqa: SIM110 # a loop is faster than a generator
             if not other(value, low):
                 return False
         return True
@@ -222,7 +222,7 @@ def _any_test(substrings: Sequence[str], others: Sequence[TextTest]) -> TextTest
         for substring in substrings:
             if substring in low:
                 return True
-        for other in others:  # noqa: SIM110 - a loop is faster than a generator
+        for other in others:  # noqa: SIM110 # a loop is faster than a generator
             if other(value, low):
                 return True
         return False

@@ -47,7 +47,7 @@ class Document:
         return self.line
 
 
-class YamlProblem(Exception):  # noqa: N818 - carries a problem of the user's, is no fault of the program
+class YamlProblem(Exception):  # noqa: N818 # carries a problem of the user's, is no fault of the program
     """The text is not YAML that can be read; `problem` says where and why."""
 
     def __init__(self, problem: Problem) -> None:

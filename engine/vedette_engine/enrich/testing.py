@@ -44,5 +44,5 @@ def _run(name: str, spec: Mapping[str, Any], table: bytes | None, test: Mapping[
     return _result(test, number, not found, "; ".join(found))
 
 
-def _result(test: Mapping[str, Any], number: int, passed: bool | None, message: str) -> TestResult:  # noqa: FBT001 - the result's own three values
+def _result(test: Mapping[str, Any], number: int, passed: bool | None, message: str) -> TestResult:  # noqa: FBT001 # the result's own three values
     return TestResult(test.get("name") or f"test {number + 1}", passed, message, f"spec.tests[{number}]")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Malformed(Exception):  # noqa: N818 - the dead letter's reason starts with this word
+class Malformed(Exception):  # noqa: N818 # the dead letter's reason starts with this word
     """The record becomes a dead letter.
 
     Attributes:

@@ -182,7 +182,7 @@ def _apply(plan: _Plan, values: tuple[Any, ...], counters: Counters) -> Event:
     for name, copy in plan.copies:
         value = event.get(name)
         # "-" is what Windows writes where it has nothing to say; not worth a copy.
-        if value is not None and value != "-" and value != "" and copy not in event:  # noqa: PLR1714 - a value may be a list, which no set holds
+        if value is not None and value != "-" and value != "" and copy not in event:  # noqa: PLR1714 # a value may be a list, which no set holds
             event[copy] = _read_pid(value) if copy.endswith(".pid") else value
     _interpret(plan, event)
     if plan.time is not None:

@@ -159,19 +159,19 @@ def _upper_bound(kind: Kind) -> _Bound:
     return _integer_high
 
 
-def _float_bound(field: str, text: str, closed: bool, towards: float) -> float:  # noqa: FBT001 - a bound is closed or not
+def _float_bound(field: str, text: str, closed: bool, towards: float) -> float:  # noqa: FBT001 # a bound is closed or not
     number = _float(field, text)
     return number if closed else math.nextafter(number, towards)
 
 
-def _integer_low(field: str, text: str, closed: bool) -> int:  # noqa: FBT001 - a bound is closed or not
+def _integer_low(field: str, text: str, closed: bool) -> int:  # noqa: FBT001 # a bound is closed or not
     number = _integer_or_float(field, text)
     if isinstance(number, int):
         return number + (not closed)
     return math.ceil(number)
 
 
-def _integer_high(field: str, text: str, closed: bool) -> int:  # noqa: FBT001 - a bound is closed or not
+def _integer_high(field: str, text: str, closed: bool) -> int:  # noqa: FBT001 # a bound is closed or not
     number = _integer_or_float(field, text)
     if isinstance(number, int):
         return number - (not closed)

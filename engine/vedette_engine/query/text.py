@@ -29,7 +29,7 @@ def unparse(query: Query) -> str:
     return _WRITERS[type(query)](query)
 
 
-def with_filter(text: str, field: str, value: str | float | bool, *, negate: bool = False) -> str:  # noqa: FBT001 - true and false are values
+def with_filter(text: str, field: str, value: str | float | bool, *, negate: bool = False) -> str:  # noqa: FBT001 # true and false are values
     """The search bar's text narrowed to events whose `field` has this value, or has not.
 
     Raises:
@@ -65,7 +65,7 @@ def _quote(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _value(value: str | float | bool) -> str:  # noqa: FBT001 - true and false are values
+def _value(value: str | float | bool) -> str:  # noqa: FBT001 # true and false are values
     if isinstance(value, bool):
         return "true" if value else "false"
     return _quote(value) if isinstance(value, str) else _quote(repr(value))

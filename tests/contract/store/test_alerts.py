@@ -111,7 +111,7 @@ def test_filters_hold_together(store: Store) -> None:
 def test_text_is_looked_for_literally_in_title_summary_rule_and_event_values(
     store: Store,
     text: str,
-    expected: bool,  # noqa: FBT001 - pytest gives it by name
+    expected: bool,  # noqa: FBT001 # pytest gives it by name
 ) -> None:
     event = {"id": "e", "time": 1, "document": {"a": "Mimikatz", "vedette.other": {"b": ["STRA\u1e9eE", "100\\ pure"]}}}
     store.create_alerts([alert(1, body={"events": [event]})])

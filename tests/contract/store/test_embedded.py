@@ -370,7 +370,7 @@ def test_a_library_that_behaves_otherwise_is_noticed_at_the_start(monkeypatch: p
 
 @pytest.mark.parametrize(("low", "high"), [(0, 0), (0, 255), (7, 200), (16, 31), (15, 16), (254, 255), (1, 254)])
 def test_digits_between_match_exactly_the_numbers_between(low: int, high: int) -> None:
-    import re  # noqa: PLC0415 - the standard library is enough to read what this function writes
+    import re  # noqa: PLC0415 # the standard library is enough to read what this function writes
 
     pattern = re.compile(digits_between(f"{low:02x}", f"{high:02x}"))
     assert [n for n in range(256) if pattern.fullmatch(f"{n:02x}")] == list(range(low, high + 1))
@@ -388,7 +388,7 @@ def test_readers_search_from_many_threads_while_one_writes(tmp_path: Path, make_
                     page = store.search_events(ALL, ALWAYS, size=10)
                     assert len(page.events) == 10
                     assert page.total >= 20
-            except BaseException as error:  # noqa: BLE001 - the main thread reports it
+            except BaseException as error:  # noqa: BLE001 # the main thread reports it
                 failures.append(error)
 
         threads = [threading.Thread(target=ask) for _ in range(3)]

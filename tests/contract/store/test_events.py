@@ -231,7 +231,7 @@ def test_bare_words_are_found_in_every_value(
     store: Store,
     make_event: Any,
     text: str,
-    found: bool,  # noqa: FBT001 - pytest gives it by name
+    found: bool,  # noqa: FBT001 # pytest gives it by name
 ) -> None:
     document = {
         "message": "Failed password for root from 192.0.2.7",

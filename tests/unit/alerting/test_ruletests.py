@@ -90,7 +90,7 @@ def test_null_stands_for_an_absent_field() -> None:
         ({"tags": ["b", "a"]}, False),
     ],
 )
-def test_fields_of_every_alert_are_compared(fields: dict[str, Any], right: bool) -> None:  # noqa: FBT001 - pytest's
+def test_fields_of_every_alert_are_compared(fields: dict[str, Any], right: bool) -> None:  # noqa: FBT001 # pytest's
     event = {"event.action": "ssh_login", "user.name": "root", "source.port": 22, "tags": ["a", "b"]}
     assert passes(LINUX, {"event": event}, alerts=1, fields=fields) is right
 

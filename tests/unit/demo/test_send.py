@@ -61,7 +61,7 @@ def server() -> Iterator[Server]:
             self.end_headers()
             self.wfile.write(b"{}")
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 # the base class's name
             pass
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

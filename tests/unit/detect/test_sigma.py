@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -278,7 +279,6 @@ def test_any_text_gives_rules_or_problems_and_never_an_exception(text: str) -> N
     )
 )
 def test_any_shape_of_document_gives_rules_or_problems(document: dict[str, object]) -> None:
-    import yaml  # noqa: PLC0415
 
     found = compile_sigma(yaml.safe_dump(document, allow_unicode=True))
     assert found.rules or found.problems or found.filters

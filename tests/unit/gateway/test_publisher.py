@@ -60,7 +60,7 @@ def gate(site: Any) -> Gate:
 def lane(gate: Gate, **settings: Any) -> tuple[Publisher, Callable[[Source, Parsed], Any], InFlight, Metrics]:
     limits, metrics = Settings(**settings), Metrics()
     flight = InFlight(limits)
-    brokers: Callable[[str], Any] = lambda _: gate  # noqa: E731 - a broker for every namespace
+    brokers: Callable[[str], Any] = lambda _: gate  # noqa: E731 # a broker for every namespace
     publisher = Publisher(brokers, limits, metrics, now=lambda: 17)
 
     def submit(source: Source, request: Parsed) -> Any:

@@ -61,7 +61,7 @@ spec:
 """
 
 
-def source(name: str = "app", *, format: str = "json", retention: str = "30d", extra: str = "") -> str:  # noqa: A002 - the field's own name
+def source(name: str = "app", *, format: str = "json", retention: str = "30d", extra: str = "") -> str:  # noqa: A002 # the field's own name
     """A LogSource's manifest."""
     return SOURCE.format(name=name, format=format, retention=retention, extra=extra)
 

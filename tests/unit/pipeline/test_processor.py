@@ -112,7 +112,7 @@ def test_every_record_becomes_exactly_one_event_or_one_dead_letter(
 
 
 def _json(value: Any) -> bytes:
-    import json  # noqa: PLC0415 - orjson does not write integers of more than 64 bits
+    import json  # noqa: PLC0415 # orjson does not write integers of more than 64 bits
 
     return json.dumps(value).encode()
 

@@ -215,8 +215,8 @@ def test_a_query_that_is_written_is_read_as_the_same(query: tree.Query) -> None:
 def test_a_filter_is_added_to_what_stands_in_the_bar(
     text: str,
     field: str,
-    value: str | float | bool,  # noqa: FBT001 - a value
-    negate: bool,  # noqa: FBT001 - pytest gives it by name
+    value: str | float | bool,  # noqa: FBT001 # a value
+    negate: bool,  # noqa: FBT001 # pytest gives it by name
     expected: str,
 ) -> None:
     assert with_filter(text, field, value, negate=negate) == expected
@@ -228,7 +228,7 @@ bar = st.sampled_from(
 
 
 @given(bar, names, texts, st.booleans())
-def test_a_filter_narrows_to_what_had_and_has_the_value(text: str, field: str, value: str, negate: bool) -> None:  # noqa: FBT001 - hypothesis
+def test_a_filter_narrows_to_what_had_and_has_the_value(text: str, field: str, value: str, negate: bool) -> None:  # noqa: FBT001 # hypothesis
     narrowed = parse(with_filter(text, field, value, negate=negate))
     clause: tree.Query = Term(field, value)
     before = parse(text)

@@ -72,7 +72,7 @@ def test_what_is_no_date_is_none(text: str) -> None:
     assert date_bounds(text) is None
 
 
-@given(st.datetimes(min_value=datetime(1971, 1, 1), max_value=datetime(2199, 1, 1)))  # noqa: DTZ001 - hypothesis wants naive bounds
+@given(st.datetimes(min_value=datetime(1971, 1, 1), max_value=datetime(2199, 1, 1)))  # noqa: DTZ001 # hypothesis wants naive bounds
 def test_an_iso_time_names_itself(moment: datetime) -> None:
     text = moment.replace(tzinfo=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     assert date_bounds(text) == (ms(text), ms(text))

@@ -40,7 +40,7 @@ def test_escalating_opens_an_incident_with_what_the_alert_says(world: Any, ana: 
 
 
 def test_what_the_ui_creates_is_a_valid_incident(world: Any, ana: Any, post: Post) -> None:
-    from vedette_crds.load import load_text  # noqa: PLC0415 - one test needs it
+    from vedette_crds.load import load_text  # noqa: PLC0415 # one test needs it
 
     world.alert(1, summary="a\nb\x00" + "c" * 500)
     found = world.cluster.get(Key("Incident", "shop", escalate(world, ana, post)))

@@ -134,7 +134,7 @@ def test_a_hostile_alert_runs_nothing_on_any_page(world: Any, ana: Any, text: st
 
 @pytest.mark.parametrize("text", PAYLOADS)
 def test_hostile_events_dead_letters_and_queries_run_nothing(world: Any, ana: Any, text: str) -> None:
-    from vedette_backends.store.protocol import DeadLetter  # noqa: PLC0415 - one test needs it
+    from vedette_backends.store.protocol import DeadLetter  # noqa: PLC0415 # one test needs it
 
     clean = text.encode("utf-8", "replace").decode()
     world.events({1: {"message": clean, "user.name": clean[:500], "vedette.other": {"vendor.x": clean[:500]}}})

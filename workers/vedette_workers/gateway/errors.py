@@ -7,7 +7,7 @@ from collections.abc import Sequence
 MAX_TOLD = 20
 
 
-class Refusal(Exception):  # noqa: N818 - an answer to the client, not a fault of the program
+class Refusal(Exception):  # noqa: N818 # an answer to the client, not a fault of the program
     """Root of all refusals; nothing of the request was taken.
 
     Attributes:

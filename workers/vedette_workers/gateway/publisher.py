@@ -270,7 +270,7 @@ class _Caller:
             self._metrics.add("publish_errors_total", self._namespace, type(error).__name__)
             _log.warning("publishing in %s failed: %s", self._namespace, error)
             return error
-        except Exception as error:  # noqa: BLE001 - whatever it is: requests must be answered, the lane must live on
+        except Exception as error:  # noqa: BLE001 # whatever it is: requests must be answered, the lane must live on
             self._metrics.add("publish_errors_total", self._namespace, type(error).__name__)
             _log.exception("publishing in %s failed unexpectedly", self._namespace)
             return error

@@ -177,7 +177,7 @@ def config(app: Starlette, host: str, port: int, settings: Settings) -> uvicorn.
 
 def _embedded(data: Path) -> Callable[[str], Broker]:
     def brokers(namespace: str) -> Broker:
-        from vedette_backends.broker.embedded import open_broker  # noqa: PLC0415 - in a cluster it is never needed
+        from vedette_backends.broker.embedded import open_broker  # noqa: PLC0415 # in a cluster it is never needed
 
         return open_broker(data / "ns" / namespace)
 
