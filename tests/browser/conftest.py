@@ -176,7 +176,8 @@ def assets() -> Path:
     return ROOT / "webui" / "vedette_webui" / "static" / "dist"
 
 
-@pytest.fixture(scope="session")
+# For one file at a time: while it runs, so does an event loop in this thread, and tests of coroutines need their own.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     if shutil.which(CHROMIUM) is None:
         reason = "Debian's chromium is not installed: apt-get install chromium"
