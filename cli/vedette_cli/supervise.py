@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
@@ -22,6 +23,7 @@ from vedette_operator.places import locate
 from vedette_operator.tables import Tables
 
 STEP = 0.5
+FIRST_STEPS = 0.05
 GRACE = 15.0
 START_DEADLINE = 60.0
 
@@ -50,15 +52,18 @@ class Supervisor:
     def run(self, stop: threading.Event, started: float) -> None:
         """Work until `stop` is set."""
         _say(f"reading {self._folder}")
+        gc.disable()  # thousands of objects are read that stay: looking for garbage among them costs seconds
         self._sync.sync()
         self._controller.start()
+        gc.enable()
+        gc.freeze()
         self._tell_what_is_there()
         watcher = threading.Thread(target=self._sync.run, args=(stop,), name="folder", daemon=True)
         watcher.start()
         announced = False
         while not stop.is_set():
             self._workloads.reconcile(wanted(self._data, self._addresses, self._controller.spaces))
-            self._controller.step(STEP)
+            self._controller.step(STEP if announced else FIRST_STEPS)
             self._tell_troubles()
             if not announced:
                 announced = self._announce(started)

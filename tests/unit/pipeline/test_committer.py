@@ -52,12 +52,7 @@ def two_classes(space: Any, line: Any, make_source: Manifest, make_rule: Manifes
 
 def commit(line: Any, store: Any, consumer: Consumer, batch: Batch) -> Committer:
     made = Committer(store, consumer, line.processor.counters, lambda: 1_795_000_000_010)
-    made.start()
-    made.submit(batch)
-    # The end is asked for without giving up: a batch that fails goes on being tried.
-    made.submit_end()
-    made._thread.join(20)
-    assert not made._thread.is_alive()
+    assert made.commit(batch)
     return made
 
 
@@ -125,9 +120,8 @@ def test_nothing_is_acknowledged_before_it_is_stored(space: Any, line: Any, batc
     consumer = space.broker.consume(["events.app"], prefetch=10)
     store = unavailable(space.store, {"create_events": [UnavailableError("gone")] * 100_000})
     made = Committer(store, consumer, line.processor.counters, lambda: 1)
-    made.start()
-    made.submit(batch_of(consumer))
-    made.finish()
+    made.give_up()
+    assert not made.commit(batch_of(consumer))
     assert space.count() == 0
     assert space.broker.stats("events.app").unacked == 1
     consumer.close()
@@ -159,19 +153,11 @@ def test_another_content_under_the_same_key_is_a_dead_letter(space: Any, line: A
 
 
 @pytest.mark.usefixtures("two_classes")
-def test_a_fault_of_the_program_ends_the_committer_and_is_told_to_who_submits(
-    space: Any, line: Any, batch_of: Any, unavailable: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_fault_of_the_program_acknowledges_nothing(space: Any, line: Any, batch_of: Any, unavailable: Any) -> None:
     space.send(b"{}")
     consumer = space.broker.consume(["events.app"], prefetch=10)
-    told: list[object] = []
-    monkeypatch.setattr("threading.excepthook", told.append)
-
     store = unavailable(space.store, {"create_events": [ZeroDivisionError()]})
     made = Committer(store, consumer, line.processor.counters, lambda: 1)
-    made.start()
-    made.submit(batch_of(consumer))
-    made._thread.join(10)
-    with pytest.raises(RuntimeError, match="has ended"):
-        made.submit(Batch())
+    with pytest.raises(ZeroDivisionError):
+        made.commit(batch_of(consumer))
     assert space.broker.stats("events.app").unacked == 1

@@ -14,7 +14,6 @@ from vedette_engine.detect.explain import explain_briefly, explainable
 from vedette_engine.detect.ir import Node
 from vedette_engine.detect.naming import ECS
 from vedette_engine.detect.rule import Rule
-from vedette_engine.normalise.document import to_document
 from vedette_workers.pipeline.effects import Arrival
 
 DEFAULT_SEVERITY = "medium"
@@ -48,8 +47,10 @@ class Alerting:
             del self._known[key]
             self._conditions.pop(key, None)
 
-    def alert(self, sigma: Rule, event: dict[str, Any], event_id: str, arrival: Arrival) -> Alert:
-        """The alert that `event` raises under the matched document."""
+    def alert(
+        self, sigma: Rule, event: Mapping[str, Any], event_id: str, arrival: Arrival, document: Mapping[str, Any]
+    ) -> Alert:
+        """The alert that `event` raises under the matched rule; `document` is the event as it is stored."""
         time = event["@timestamp"]
         known = self._known[sigma.key]
         rule = known.rule
@@ -73,7 +74,7 @@ class Alerting:
                     "source": arrival.source,
                     "explanation": explain_briefly(self._condition(sigma), event).to_json(),
                 },
-                "events": [{"id": event_id, "time": time, "document": to_document(event)}],
+                "events": [{"id": event_id, "time": time, "document": document}],
             },
         )
 

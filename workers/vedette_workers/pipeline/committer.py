@@ -1,14 +1,12 @@
 """The effects of a batch, in the order that makes a crash harmless: alerts → events → dead letters → ack.
 
-One batch commits in a thread of its own while the next is being processed. Whatever fails outside the program is
-tried again until it works: the batch stays unacked and nothing is lost; every step is idempotent by id.
+Whatever fails outside the program is tried again until it works: the batch stays unacked and nothing is lost; every
+step is idempotent by id.
 """
 
 from __future__ import annotations
 
 import logging
-import queue
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -42,68 +40,28 @@ class Batch:
 
 
 class Committer:
-    """Applies batches, one at a time. `submit` blocks while one is under way: that is the back-pressure."""
+    """Applies batches, one after the other.
+
+    In the worker's own thread: a second one would wait for the interpreter's lock at every document that it hands to
+    the store, which costs more than it gains (measured: a fifth of the worker's CPU). The store indexes in threads of
+    its own all the same.
+    """
 
     def __init__(self, store: Store, consumer: Consumer, counters: Counters, clock: Callable[[], int]) -> None:
         self._store = store
         self._consumer = consumer
         self._counters = counters
         self._clock = clock
-        self._queue: queue.Queue[Batch | None] = queue.Queue(maxsize=1)
         self._giving_up = False
-        self._thread = threading.Thread(target=self._run, name="committer")
         self.problem = ""
-        """Why batches are not being committed now; empty when they are."""
-        self._crash: BaseException | None = None
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def submit(self, batch: Batch) -> None:
-        """Hand over a batch. Raises what ended the thread, if something did."""
-        while True:
-            if self._crash is not None:
-                raise RuntimeError("the committer has ended") from self._crash
-            try:
-                self._queue.put(batch, timeout=0.5)
-            except queue.Full:
-                continue
-            return
-
-    @property
-    def idle(self) -> bool:
-        """Whether a batch that is handed over now would be taken at once."""
-        return self._queue.empty()
+        """Why a batch is not being committed now; empty when nothing hinders it."""
 
     def give_up(self) -> None:
         """Try each batch once from now on: one that cannot be committed stays unacked, to be delivered again."""
         self._giving_up = True
 
-    def finish(self) -> None:
-        """Commit what was handed over, then end. A batch that cannot be committed now stays unacked."""
-        self.give_up()
-        self.submit_end()
-        self._thread.join()
-
-    def submit_end(self) -> None:
-        """Tell the thread to end behind what it has."""
-        while self._thread.is_alive():
-            try:
-                self._queue.put(None, timeout=0.5)
-            except queue.Full:
-                continue
-            return
-
-    def _run(self) -> None:
-        try:
-            while (batch := self._queue.get()) is not None:
-                self._until_done(batch)
-        except BaseException as crash:
-            self._crash = crash
-            raise
-
-    def _until_done(self, batch: Batch) -> None:
+    def commit(self, batch: Batch) -> bool:
+        """Apply a batch, however long it takes; whether it was applied, which it always is until `give_up`."""
         pause = FIRST_PAUSE
         while True:
             try:
@@ -113,11 +71,11 @@ class Committer:
                 log.warning("batch of %d events waits: %s", len(batch.effects.events), self.problem)
                 batch.effects.expect_repeats()
                 if self._wait(pause):
-                    return
+                    return False
                 pause = min(pause * 2, LONGEST_PAUSE)
             else:
                 self.problem = ""
-                return
+                return True
 
     def _wait(self, seconds: float) -> bool:
         """Pause before the next attempt; whether there is to be none. No lock: signal handlers call `give_up`."""

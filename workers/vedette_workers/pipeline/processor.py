@@ -127,7 +127,7 @@ class Processor:
         # The document holds every value of the event, so keywords can be looked for in its text.
         matched = self.ruleset.match(event, orjson.dumps(document), logsources)
         time = event["@timestamp"]
-        alerts = [self.ruleset.alerting.alert(rule, event, record.id, arrival) for rule in matched]
+        alerts = [self.ruleset.alerting.alert(rule, event, record.id, arrival, document) for rule in matched]
         content = blake2b(raw, digest_size=16).hexdigest()
         effects.events.append(
             (config.retention, NewEvent(record.id, ingested, time, content, document, arrival.repeat or record.keyed))

@@ -1,7 +1,7 @@
 """The pipeline worker of one namespace: consume → process → commit → ack, until it is told to stop.
 
-While one batch commits the next is processed. A batch closes every `FLUSH` seconds under load, and at once when
-nothing was committed for that long: one event alone is not kept waiting.
+A batch closes every `FLUSH` seconds under load, and at once when nothing was committed for that long: a single event
+is not kept waiting.
 """
 
 from __future__ import annotations
@@ -153,17 +153,22 @@ class PipelineWorker:
             return False
         if len(batch.effects.events) >= MAX_EVENTS or batch.effects.bytes >= MAX_BYTES:
             return True
-        return time.monotonic() - self._committed >= FLUSH and self._committer is not None and self._committer.idle
+        return time.monotonic() - self._committed >= FLUSH
 
     def _commit(self) -> None:
         assert self._committer is not None
-        self._committer.submit(self._batch)
+        self._committer.commit(self._batch)
         self._committed = time.monotonic()
         self._batch = Batch()
 
     # bundle and queues ----------------------------------------------------------------------------------------------
     def _follow(self) -> None:
-        if self._follower.poll():
+        gc.disable()  # loading makes a million objects that stay: looking for garbage among them doubles the time
+        try:
+            fresh = self._follower.poll()
+        finally:
+            gc.enable()
+        if fresh:
             _keep_loaded()
             self._pulse.now()
             self._attend()
@@ -186,7 +191,6 @@ class PipelineWorker:
             if queues:
                 self._consumer = self._broker.consume(queues, prefetch=PREFETCH)
                 self._committer = Committer(self._store, self._consumer, self.counters, self._clock)
-                self._committer.start()
             self._queues = queues
             self._unattended = False
         except (BackendError, NotFoundError) as error:
@@ -197,7 +201,6 @@ class PipelineWorker:
             self._committer.give_up()
             if self._batch.tags:
                 self._commit()
-            self._committer.finish()
             self._committer = None
         if self._consumer is not None:
             self._consumer.close()
