@@ -47,7 +47,10 @@ def get(
             raise click.UsageError(f"there is no {kind} {name}")
         problems = [] if name else list(cluster.problems())
         if output == "table":
-            _table(objects)
+            if objects:
+                _table(objects)
+            elif not problems:
+                click.echo("no problems" if not kinds else "nothing found")
             if name is not None:
                 for item in objects:
                     _details(item, _manifests(paths, folder))

@@ -83,6 +83,8 @@ def totals(beats: Iterable[Heartbeat], part: str, now: int) -> dict[str, dict[st
                     continue
                 if key in {"rate", "lag_ms"} and not alive:
                     continue
+                if key == "events" and beat.body.get("role") == "gateway":
+                    continue  # the pipeline counts the same events once they are stored
                 largest = key.startswith("last") or key in {"lag_ms", "micros"}
                 into[key] = max(into.get(key, value), value) if largest else into.get(key, 0) + value
     return result

@@ -51,7 +51,7 @@ def two_classes(space: Any, line: Any, make_source: Manifest, make_rule: Manifes
 
 
 def commit(line: Any, store: Any, consumer: Consumer, batch: Batch) -> Committer:
-    made = Committer(store, consumer, line.processor.counters, lambda: 1_795_000_000_010)
+    made = Committer(store, consumer, line.processor.counters)
     assert made.commit(batch)
     return made
 
@@ -119,7 +119,7 @@ def test_nothing_is_acknowledged_before_it_is_stored(space: Any, line: Any, batc
     space.send(b"{}")
     consumer = space.broker.consume(["events.app"], prefetch=10)
     store = unavailable(space.store, {"create_events": [UnavailableError("gone")] * 100_000})
-    made = Committer(store, consumer, line.processor.counters, lambda: 1)
+    made = Committer(store, consumer, line.processor.counters)
     made.give_up()
     assert not made.commit(batch_of(consumer))
     assert space.count() == 0
@@ -157,7 +157,7 @@ def test_a_fault_of_the_program_acknowledges_nothing(space: Any, line: Any, batc
     space.send(b"{}")
     consumer = space.broker.consume(["events.app"], prefetch=10)
     store = unavailable(space.store, {"create_events": [ZeroDivisionError()]})
-    made = Committer(store, consumer, line.processor.counters, lambda: 1)
+    made = Committer(store, consumer, line.processor.counters)
     with pytest.raises(ZeroDivisionError):
         made.commit(batch_of(consumer))
     assert space.broker.stats("events.app").unacked == 1

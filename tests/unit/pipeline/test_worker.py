@@ -14,6 +14,7 @@ from vedette_backends.broker.protocol import Message
 from vedette_backends.errors import UnavailableError
 from vedette_backends.store.protocol import AlertFilter
 from vedette_workers.pipeline import committer
+from vedette_workers.pipeline.worker import now_ms
 
 Manifest = Callable[..., str]
 
@@ -184,6 +185,22 @@ def test_heartbeats_carry_the_bundle_and_cumulative_counters(
     assert beat.body["counters"]["stored"] == 1
     assert beat.body["counters"]["dead_letters"] == 1
     assert beat.body["sources"]["app"]["events"] == 1
-    assert beat.body["sources"]["app"]["lag_ms"] == 5
     assert beat.body["rules"]["marked"]["alerts"] == 1
     assert threading.active_count() < 20
+
+
+def test_lag_is_the_age_of_what_waits_and_nothing_once_the_queue_is_empty(
+    space: Any, make_source: Manifest, unavailable: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committer, "LONGEST_PAUSE", 0.1)
+    space.publish(space.bundle(make_source()))
+    worker = space.worker(store=unavailable(space.store, {"create_events": [UnavailableError("busy")] * 5}))
+    monkeypatch.setattr(worker, "_clock", lambda: now_ms() + 60_000)
+
+    def lag() -> int:
+        return max((beat.body["sources"].get("app", {}).get("lag_ms", 0) for beat in space.store.heartbeats()), default=0)
+
+    space.send(b"{}")
+    until(lambda: lag() >= 60_000, seconds=10, what="a lag of a minute")
+    space.wait_drained()
+    until(lambda: lag() == 0, seconds=10, what="no lag")

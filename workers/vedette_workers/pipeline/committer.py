@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vedette_backends.broker.protocol import Consumer
@@ -47,11 +47,10 @@ class Committer:
     its own all the same.
     """
 
-    def __init__(self, store: Store, consumer: Consumer, counters: Counters, clock: Callable[[], int]) -> None:
+    def __init__(self, store: Store, consumer: Consumer, counters: Counters) -> None:
         self._store = store
         self._consumer = consumer
         self._counters = counters
-        self._clock = clock
         self._giving_up = False
         self.problem = ""
         """Why a batch is not being committed now; empty when nothing hinders it."""
@@ -139,7 +138,6 @@ class Committer:
         duplicates: int,
         letters: Sequence[DeadLetter],
     ) -> None:
-        now = self._clock()
         totals = self._counters.totals
         totals["events"] += len(effects.events)
         totals["stored"] += sum(map(len, stored.values()))
@@ -148,7 +146,7 @@ class Committer:
         for source, events in stored.items():
             last_event = max(event.time for event in events)
             last_ingested = max(event.ingested for event in events)
-            self._counters.source(source).seen(len(events), last_event, last_ingested, now)
+            self._counters.source(source).seen(len(events), last_event, last_ingested)
         for letter in letters:
             self._counters.source(letter.source).dead_letters += 1
         totals["commits"] += 1

@@ -18,14 +18,14 @@ class SourceCounters:
         self.last_event = 0
         self.last_ingested = 0
         self.lag = 0
+        """ms that the oldest message has been waiting in the queue; 0 when none waits."""
         self._marks: list[tuple[int, int]] = []
 
-    def seen(self, number: int, last_event: int, last_ingested: int, now: int) -> None:
+    def seen(self, number: int, last_event: int, last_ingested: int) -> None:
         """`number` events were stored."""
         self.events += number
         self.last_event = max(self.last_event, last_event)
         self.last_ingested = max(self.last_ingested, last_ingested)
-        self.lag = now - last_ingested
 
     def to_json(self, now: int) -> dict[str, Any]:
         """Called once per heartbeat; the rate is taken over the last heartbeats."""

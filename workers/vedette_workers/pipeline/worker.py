@@ -190,7 +190,7 @@ class PipelineWorker:
             self._end_consuming()
             if queues:
                 self._consumer = self._broker.consume(queues, prefetch=PREFETCH)
-                self._committer = Committer(self._store, self._consumer, self.counters, self._clock)
+                self._committer = Committer(self._store, self._consumer, self.counters)
             self._queues = queues
             self._unattended = False
         except (BackendError, NotFoundError) as error:
@@ -261,9 +261,11 @@ class PipelineWorker:
         if busy and time.monotonic() - busy > STUCK:
             log.critical("a delivery is not done after %.0f s; ending, so that it is tried in isolation", STUCK)
             os._exit(70)
+        now = self._clock()
+        for source in self._processor.sources:
+            self.counters.source(source).lag = self._lag(source, now)
         committer = self._committer
         problems = [self._follower.problem, committer.problem if committer else "", *self._processor.ruleset.problems()]
-        now = self._clock()
         beat(
             self._store,
             role="pipeline",
@@ -277,3 +279,11 @@ class PipelineWorker:
                 **self.counters.to_json(now),
             },
         )
+
+    def _lag(self, source: str, now: int) -> int:
+        """How long the oldest message of a source has been waiting, in ms."""
+        try:
+            oldest = self._broker.stats(self._settings.prefix + source).oldest
+        except BackendError:
+            return self.counters.source(source).lag  # what was known last; the heartbeat tells more than this
+        return 0 if oldest is None else max(now - oldest, 0)
