@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vedette_backends.broker import schema
-from vedette_backends.broker.database import Changes, Connection, connect, transaction, translated
-from vedette_backends.broker.liveness import Lease, is_held
 from vedette_backends.broker.names import DEAD_SUFFIX, encode_headers, with_reason
 from vedette_backends.broker.protocol import Delivery
+from vedette_backends.database import Changes, Connection, connect, transaction, translated
 from vedette_backends.errors import FullError, NotFoundError, UnavailableError
+from vedette_backends.liveness import Lease, is_held
 
 # How soon a commit of another process is noticed: quickly while messages flow, cheaply when none came for a while.
 _BUSY_POLL_SECONDS = 0.005

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from vedette_backends.broker import schema
 from vedette_backends.broker.consumer import EmbeddedConsumer, reap
-from vedette_backends.broker.database import Connection, connect, is_full, transaction, translated
 from vedette_backends.broker.names import DEAD_SUFFIX, check_message, check_queue, encode_headers
 from vedette_backends.broker.protocol import Message, QueueStats
+from vedette_backends.database import Connection, connect, is_full, transaction, translated
 from vedette_backends.errors import FullError, NotFoundError, RefusedError, UnavailableError
 
 

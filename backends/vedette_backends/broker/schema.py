@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vedette_backends.broker.database import Connection, boot_id, connect, create_file, transaction
-from vedette_backends.broker.liveness import exclusive
+from vedette_backends.database import Connection, boot_id, connect, create_file, transaction
 from vedette_backends.errors import RefusedError
+from vedette_backends.liveness import exclusive
 
 FILE_NAME = "broker.db"
 CONSUMER_FOLDER = "broker.consumers"

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vedette_backends.broker.database import Changes, Connection, connect, transaction, translated
 from vedette_backends.cluster import objects, problems, schema
 from vedette_backends.cluster.protocol import Event, Key, Object
+from vedette_backends.database import Changes, Connection, connect, transaction, translated
 from vedette_backends.errors import ConflictError, UnavailableError
 from vedette_crds.problems import Problem
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vedette_backends.broker.database import Connection, connect, create_file, transaction
-from vedette_backends.broker.liveness import exclusive
+from vedette_backends.database import Connection, connect, create_file, transaction
 from vedette_backends.errors import RefusedError
+from vedette_backends.liveness import exclusive
 
 VERSION = 1
 CACHE_BYTES = 8 * 1024 * 1024

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from vedette_backends import database, liveness
 from vedette_backends.broker import consumer as consumer_module
-from vedette_backends.broker import database, liveness
 from vedette_backends.broker.embedded import EmbeddedBroker, open_broker
 from vedette_backends.broker.protocol import Message
 from vedette_backends.errors import FullError, RefusedError, UnavailableError

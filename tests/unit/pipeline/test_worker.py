@@ -198,7 +198,9 @@ def test_lag_is_the_age_of_what_waits_and_nothing_once_the_queue_is_empty(
     monkeypatch.setattr(worker, "_clock", lambda: now_ms() + 60_000)
 
     def lag() -> int:
-        return max((beat.body["sources"].get("app", {}).get("lag_ms", 0) for beat in space.store.heartbeats()), default=0)
+        return max(
+            (beat.body["sources"].get("app", {}).get("lag_ms", 0) for beat in space.store.heartbeats()), default=0
+        )
 
     space.send(b"{}")
     until(lambda: lag() >= 60_000, seconds=10, what="a lag of a minute")

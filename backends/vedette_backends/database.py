@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vedette_backends.broker.liveness import WriteLock
 from vedette_backends.errors import BackendError, RefusedError, UnavailableError
+from vedette_backends.liveness import WriteLock
 
 BUSY_SECONDS = 10.0
 
