@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# No test judges time, and a busy machine is no failure. On CI the same examples run every time: what is found by chance
+# is found on somebody's machine, with the seed to show it again.
+settings.register_profile(
+    "vedette",
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize="CI" in os.environ,
+)
+settings.load_profile("vedette")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

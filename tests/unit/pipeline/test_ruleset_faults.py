@@ -43,6 +43,7 @@ def test_when_matching_fails_each_rule_is_tried_by_itself(monkeypatch: pytest.Mo
     monkeypatch.setattr(ruleset, "matches", lambda rule, event: explode() if rule.key == "bad/0" else real(rule, event))
     assert [rule.key for rule in rules.match({"event.action": "login"}, b"{}", None)] == ["good/0"]
     assert rules.problems() == ["rule bad: ValueError: boom"]
+    assert rules.failures == {"bad": 1}
 
 
 def test_a_new_version_of_a_failing_rule_starts_without_the_old_one_s_errors(monkeypatch: pytest.MonkeyPatch) -> None:

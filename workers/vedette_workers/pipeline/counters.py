@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 RATE_WINDOW = 10_000
@@ -64,6 +65,11 @@ class Counters:
     def rule_alerted(self, name: str) -> None:
         """An alert of the AlertRule was created (repeats do not count)."""
         self._rule(name)["alerts"] += 1
+
+    def rule_failures(self, totals: Mapping[str, int]) -> None:
+        """How often each AlertRule could not be tried on an event, since the start."""
+        for name, total in totals.items():
+            self._rule(name)["errors"] = total
 
     def _rule(self, name: str) -> dict[str, Any]:
         return self._rules.setdefault(name, {"matches": 0, "alerts": 0, "errors": 0, "last": 0})

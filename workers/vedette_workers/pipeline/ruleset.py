@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -50,6 +50,8 @@ class Ruleset:
         self._built_at = 0.0
         self._learned = False
         self._errors: dict[str, str] = {}
+        self.failures: Counter[str] = Counter()
+        """AlertRule → how often it could not be tried on an event."""
 
     def prepare(self, bundle: Bundle) -> dict[str, tuple[Rule, ...]]:
         """The rules of the bundle that are new or changed, ready to load; raises RuleFormatError."""
@@ -107,7 +109,9 @@ class Ruleset:
                     yield rule
             except Exception as error:
                 log.exception("rule %s cannot be tried on this event", rule.key)
-                self._errors[rule.key] = f"rule {rule.key.rpartition('/')[0]}: {type(error).__name__}: {error}"
+                name = rule.key.rpartition("/")[0]
+                self.failures[name] += 1
+                self._errors[rule.key] = f"rule {name}: {type(error).__name__}: {error}"
 
     def problems(self) -> list[str]:
         """What is wrong with loaded rules, for people: those that the engine refused, those that failed on an event."""

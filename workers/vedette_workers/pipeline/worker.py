@@ -264,6 +264,7 @@ class PipelineWorker:
         now = self._clock()
         for source in self._processor.sources:
             self.counters.source(source).lag = self._lag(source, now)
+        self.counters.rule_failures(dict(self._processor.ruleset.failures))
         committer = self._committer
         problems = [self._follower.problem, committer.problem if committer else "", *self._processor.ruleset.problems()]
         beat(
