@@ -46,6 +46,7 @@ class KeywordIndex:
         self._tests: list[tuple[_Test, int]] = []
         self._by_needle: list[list[int]] = []
         self._unsought: list[int] = []
+        self._unsought_mask = 0
         self._needles: list[bytes] = []
         self._scans: dict[tuple[int, ...], KeywordScan] = {}
         self._hyperscan = False
@@ -74,6 +75,9 @@ class KeywordIndex:
             for fragment in fragments or ():
                 sought.setdefault(fragment, []).append(index)
         self._base_dead = self.constrained & ~self._base
+        self._unsought_mask = 0
+        for index in self._unsought:
+            self._unsought_mask |= self._tests[index][1]
         needles = sorted(sought)
         self._by_needle = [sought[needle] for needle in needles]
         self._needles = [*needles, *_DOUBTFUL]
@@ -124,6 +128,8 @@ class KeywordIndex:
             scan: what `scan_for` gave for these, or for more.
         """
         found = scan(raw if raw is not None else _joined_texts(event))
+        if not found and not self._unsought_mask & live:
+            return self._base_dead
         waiting = self._unsought
         if found:
             waiting = [*waiting, *self._found(found, doubt=raw is not None)]
