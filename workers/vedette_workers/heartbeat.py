@@ -50,6 +50,8 @@ class Pulse:
                 self._tick(self._incarnation, self._started)
             except BackendError as error:
                 log.warning("heartbeat: %s", error)
+            except Exception:
+                log.exception("this heartbeat is left out")  # the next ones must come: a silent worker counts as dead
             if last:
                 return
             self._wake.wait(self._interval)

@@ -60,3 +60,26 @@ def test_a_new_version_of_a_failing_rule_starts_without_the_old_one_s_errors(mon
     rules.swap(mended, rules.prepare(mended))
     assert rules.problems() == []
     assert [rule.key for rule in rules.match({"event.action": "login"}, b"{}", None)] == ["bad/0"]
+
+
+def test_an_engine_that_was_built_for_older_rules_is_not_taken_and_another_is_built(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ruleset, "SAMPLE_EVERY", 1)
+    monkeypatch.setattr(ruleset, "SAMPLE", 3)
+    rules = loaded(bundle(first="login"))
+    for _ in range(3):
+        rules.match({"event.action": "other"}, b"{}", None)
+    rules.settle(1.0)
+    changed = bundle(first="login", second="logout")
+    rules.swap(changed, rules.prepare(changed))
+    builds = 0
+    while not rules.state()["learned"]:
+        builder = rules._builder
+        assert builder is not None
+        builder.join(10)
+        builds += 1
+        rules.settle(2.0)
+        rules.settle(2.0)
+    assert builds == 2
+    assert [rule.key for rule in rules.match({"event.action": "logout"}, b"{}", None)] == ["second/0"]

@@ -132,7 +132,9 @@ class Ruleset:
             if builder.is_alive():
                 return False
             self._builder = None
-            if builder.version == self._version and builder.engine is not None:
+            if builder.version != self._version:
+                self._learn_at = self._seen  # rules changed meanwhile: once more
+            elif builder.engine is not None:
                 self._engine, self._built_at, self._learned = builder.engine, now, True
                 return True
         elif self._seen >= self._learn_at or (self._engine.pending and now - self._built_at > QUIET):
