@@ -5,7 +5,6 @@ import shutil
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ import httpx
 import orjson
 import pytest
 import uvicorn
+from tests.helpers import until
 
 from vedette_backends.broker.embedded import EmbeddedBroker, open_broker
 from vedette_engine.wire import Record, decode
@@ -26,10 +26,7 @@ TOKEN = "a-source-token"
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.02)  # between two looks at a condition
+    until(condition, seconds=seconds, what=what)
 
 
 @dataclass

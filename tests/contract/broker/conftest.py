@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from tests.helpers import until
 
 from vedette_backends.broker.embedded import open_broker
 from vedette_backends.broker.protocol import Broker, Consumer, Delivery, Message
@@ -121,9 +122,10 @@ def until_empty(broker: Broker) -> Callable[[str], None]:
     """Waits until others have consumed a queue."""
 
     def wait(queue: str) -> None:
-        deadline = time.monotonic() + 60
-        while (stats := broker.stats(queue)).ready or stats.unacked:
-            assert time.monotonic() < deadline, stats
-            time.sleep(0.02)
+        def empty() -> bool:
+            stats = broker.stats(queue)
+            return not (stats.ready or stats.unacked)
+
+        until(empty, seconds=60, what="an empty queue")
 
     return wait

@@ -1,12 +1,13 @@
 """Places where a cluster of each kind lives; the Kubernetes API becomes a second parameter."""
 
+import functools
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from tests import helpers
 
 from vedette_backends.cluster.folder import FolderSync, SyncResult
 from vedette_backends.cluster.local import LocalCluster
@@ -84,10 +85,4 @@ def following(folder: Path, cluster: LocalCluster) -> Iterator[Path]:
 def until() -> Callable[[Callable[[], object]], None]:
     """Waits for a condition, with a deadline."""
 
-    def wait(condition: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 30
-        while not condition():
-            assert time.monotonic() < deadline, "the condition did not come true"
-            time.sleep(0.005)
-
-    return wait
+    return functools.partial(helpers.until, seconds=30, what="the condition", pause=0.005)

@@ -1,12 +1,13 @@
 """Places where workers of each kind run; Deployments become a second parameter."""
 
+import functools
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from tests import helpers
 
 from vedette_backends.workloads.processes import ProcessWorkloads
 from vedette_backends.workloads.protocol import Workload
@@ -79,10 +80,4 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
 def until() -> Callable[[Callable[[], object]], None]:
     """Waits for a condition, with a deadline."""
 
-    def wait(condition: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 30
-        while not condition():
-            assert time.monotonic() < deadline, "the condition did not come true"
-            time.sleep(0.005)
-
-    return wait
+    return functools.partial(helpers.until, seconds=30, what="the condition", pause=0.005)

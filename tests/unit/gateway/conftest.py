@@ -5,7 +5,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ import orjson
 import pytest
 import uvicorn
 from starlette.applications import Starlette
+from tests.helpers import until
 
 from vedette_backends.broker.embedded import EmbeddedBroker, open_broker
 from vedette_backends.broker.protocol import Broker
@@ -178,10 +178,7 @@ class Server:
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.01)  # between two looks at a condition
+    until(condition, seconds=seconds, what=what)
 
 
 @pytest.fixture(name="wait_until")
