@@ -24,7 +24,7 @@ def test_an_incident_from_alert_to_closing(site: Any, visit: Any) -> None:
     expect(page.locator("#incident-head .sev")).to_contain_text("critical")
     page.get_by_label("Disposition").select_option("true-positive")
     page.get_by_role("button", name="Close", exact=True).click()
-    expect(page.locator("#incident-head")).to_contain_text("true-positive")
+    expect(page.locator("#incident-head .facts .tag")).to_have_text("true-positive")
     page.goto("/incidents")
     expect(page.get_by_text("No incident here")).to_be_visible()
     assert site.reader.get_alert("host-00").workflow["incident"].startswith("inc-")
