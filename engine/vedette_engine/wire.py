@@ -30,6 +30,8 @@ import orjson
 
 VERSION: Final = "1"
 MAX_RECORDS: Final = 500
+QUEUE_PREFIX: Final = "events."
+"""What a source's queue is called, before the source's name: gateway, operator and workers must agree."""
 MAX_BYTES: Final = 1 << 20
 MAX_KEYS_BYTES: Final = 48 << 10
 """AMQP carries all headers in one frame, and brokers take 64 KiB of them, so many long keys end a message early."""

@@ -21,7 +21,9 @@ from vedette_backends.store.protocol import Store
 from vedette_crds.enrichment import Enrichment
 from vedette_crds.problems import Problem
 from vedette_engine.alerting import bundle as bundles
+from vedette_engine.alerting.bundle import HEAD
 from vedette_engine.detect.logsource import Logsource
+from vedette_engine.wire import QUEUE_PREFIX
 from vedette_operator import enrichments, rules, sources
 from vedette_operator.cache import ContentCache
 from vedette_operator.judge import judge_all
@@ -32,8 +34,6 @@ from vedette_operator.verdict import Finding, refused
 
 log = logging.getLogger(__name__)
 
-HEAD = "bundle"
-QUEUE_PREFIX = "events."
 MORE = 0.05
 TABLES_EVERY = 2.0
 

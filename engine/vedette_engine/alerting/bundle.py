@@ -12,6 +12,8 @@ from typing import Any
 
 import orjson
 
+HEAD = "bundle"
+"""Name of the store's head that points at the bundle in force."""
 FORMAT = 1
 READABLE = (1,)
 

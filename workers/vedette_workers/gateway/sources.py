@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from vedette_crds.problems import Problem, ProblemsError
+from vedette_engine.wire import QUEUE_PREFIX
 
 TEXT_FORMATS: Final = frozenset({"syslog", "text", "cef", "leef"})
 """Formats whose records are lines; all others are JSON."""
@@ -73,7 +74,7 @@ class Source:
 
 def queue_of(source: str) -> str:
     """The queue of a source, in its namespace's broker."""
-    return f"events.{source}"
+    return QUEUE_PREFIX + source
 
 
 def digest(token: str) -> bytes:

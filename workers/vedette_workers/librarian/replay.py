@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 from vedette_backends.broker.protocol import Broker, Message
 from vedette_backends.store.protocol import DeadLetter, Store
-from vedette_engine.wire import Run, encode
+from vedette_engine.wire import QUEUE_PREFIX, Run, encode
 from vedette_workers.pipeline.effects import ATTEMPT
 
-QUEUE_PREFIX = "events."
 AT_ONCE = 20
 """Letters in one call of the broker; each may be as large as a message can be."""
 

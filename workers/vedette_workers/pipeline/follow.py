@@ -7,11 +7,10 @@ from collections.abc import Callable
 
 from vedette_backends.errors import BackendError
 from vedette_backends.store.protocol import Store
-from vedette_engine.alerting.bundle import Bundle, BundleError, decode
+from vedette_engine.alerting.bundle import HEAD, Bundle, BundleError, decode
 
 log = logging.getLogger(__name__)
 
-HEAD = "bundle"
 Load = Callable[[Bundle, Callable[[str], bytes]], None]
 
 

@@ -82,11 +82,9 @@ class Isolation:
         if self._child is not None and self._child.is_alive() and self._pipe is not None:
             return self._pipe
         pipe = self._begin()
-        try:
+        with contextlib.suppress(EOFError, OSError):  # told below, as when it was too slow
             if pipe.poll(SECONDS_TO_START) and pipe.recv_bytes() == _READY:
                 return pipe
-        except (EOFError, OSError):
-            pass  # told below, as when it was too slow
         log.error("the process that should try events one by one does not start; they are processed untried")
         self._broken = True
         self._end()

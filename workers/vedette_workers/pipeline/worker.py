@@ -19,7 +19,7 @@ from vedette_backends.errors import BackendError, NotFoundError
 from vedette_backends.store.protocol import DeadLetter, Store
 from vedette_engine.alerting.bundle import Bundle
 from vedette_engine.alerting.ids import dead_letter_id
-from vedette_engine.wire import Record, WireError, decode
+from vedette_engine.wire import QUEUE_PREFIX, Record, WireError, decode
 from vedette_workers.heartbeat import Pulse, beat
 from vedette_workers.librarian.expire import EVERY, drop_expired
 from vedette_workers.pipeline.committer import Batch, Committer
@@ -62,7 +62,7 @@ class Settings:
     """Of one worker. `queues` are found by `prefix` among the broker's queues: each source has one."""
 
     namespace: str
-    prefix: str = "events."
+    prefix: str = QUEUE_PREFIX
     bundle_interval: float = 0.25
     beat_interval: float = 1.0
 
