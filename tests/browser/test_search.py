@@ -22,6 +22,17 @@ def test_a_query_is_typed_completed_and_narrowed(visit: Any) -> None:
     expect(page.locator(".total strong")).to_have_text("60")
 
 
+def test_tab_completes_what_was_typed_while_newer_completions_are_on_their_way(visit: Any) -> None:
+    page = visit("/search")
+    page.keyboard.press("/")
+    page.keyboard.type("event.o")
+    expect(page.get_by_role("option", name="event.original:")).to_be_visible()
+    page.route("**/search/complete?*", lambda route: None)
+    page.keyboard.type("utc")
+    page.keyboard.press("Tab")
+    expect(page.locator("#q")).to_have_value("event.outcome:")
+
+
 def test_more_events_come_below_without_a_jump(visit: Any) -> None:
     page = visit("/search")
     expect(page.locator("tr.row")).to_have_count(50)

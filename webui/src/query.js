@@ -29,10 +29,20 @@ export function startQuery() {
     hide();
     if (!space) offer();
   };
+  // What no longer fits leaves at once, so that Tab never takes an offer for what was typed before.
+  const keep = (typed) => {
+    const held = [...list.children].filter((item) => item.textContent.startsWith(typed) && item.textContent !== typed);
+    if (held.length === list.children.length) return;
+    if (!held.length) hide();
+    list.replaceChildren(...held);
+    chosen = -1;
+    input.removeAttribute("aria-activedescendant");
+  };
   const offer = async () => {
     const typed = word();
-    if (typed.length < 2) return hide();
     const number = ++asked;
+    if (typed.length < 2) return hide();
+    keep(typed);
     const query = new URLSearchParams({ ns: document.body.dataset.ns, typed });
     const response = await fetch(`/search/complete?${query}`).catch(() => null);
     if (!response?.ok || number !== asked) return undefined;
