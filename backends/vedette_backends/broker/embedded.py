@@ -15,7 +15,7 @@ from pathlib import Path
 from vedette_backends.broker import schema
 from vedette_backends.broker.consumer import EmbeddedConsumer, reap
 from vedette_backends.broker.names import DEAD_SUFFIX, check_message, check_queue, encode_headers
-from vedette_backends.broker.protocol import Message, QueueStats
+from vedette_backends.broker.protocol import Binding, Message, QueueStats
 from vedette_backends.database import Connection, connect, is_full, transaction, translated
 from vedette_backends.errors import FullError, NotFoundError, RefusedError, UnavailableError
 
@@ -67,13 +67,23 @@ class EmbeddedBroker:
                 self._open = None
                 raise
 
-    def declare(self, queue: str, *, max_bytes: int | None = None, single_active_consumer: bool = False) -> None:
+    def declare(
+        self,
+        queue: str,
+        *,
+        max_bytes: int | None = None,
+        single_active_consumer: bool = False,
+        bindings: Sequence[Binding] = (),
+    ) -> None:
         """Create the queue and its dead-letter queue, or change the limit of both.
 
         Raises:
-            RefusedError: the name cannot be one, or the queue exists with another `single_active_consumer`.
+            RefusedError: the name cannot be one, there are bindings, or the queue exists with another
+                `single_active_consumer`.
         """
         check_queue(queue)
+        if bindings:
+            raise RefusedError("the embedded broker takes no foreign publishers; bindings need RabbitMQ")
         with self._connection() as connection, transaction(connection):
             for name, single in ((queue, single_active_consumer), (queue + DEAD_SUFFIX, False)):
                 row = connection.execute("SELECT single_active FROM queue WHERE name = ?", (name,)).fetchone()

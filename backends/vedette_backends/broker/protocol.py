@@ -20,10 +20,25 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Binding:
+    """What foreign publishers send reaches a queue: those messages of a topic exchange whose routing key matches."""
+
+    exchange: str
+    routing_key: str
+
+
+FOREIGN = "amqp."
+"""Headers that begin so come from the backend itself, never from a publisher: `amqp.exchange` (only there when the
+message came through a binding, so whoever published it is foreign), `amqp.routing_key`, `amqp.message_id`,
+`amqp.timestamp` (seconds since the epoch), `amqp.content_type`, `amqp.content_encoding`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """A message handed to a consumer, to be acked, rejected or released by its tag.
 
     Attributes:
+        headers: what the publisher gave, without names that begin with `amqp.`, and what the backend adds (`FOREIGN`).
         deliveries: 1 at the first, counting this one; survives the consumer's and the broker's death.
         redelivered: may have been delivered before, so its effects may exist already.
     """
@@ -68,8 +83,19 @@ class Consumer(Protocol):
 class Broker(Protocol):
     """Queues of one namespace. Every method may raise UnavailableError."""
 
-    def declare(self, queue: str, *, max_bytes: int | None = None, single_active_consumer: bool = False) -> None:
-        """Create the queue and its dead-letter queue if they are missing; limits can be changed later."""
+    def declare(
+        self,
+        queue: str,
+        *,
+        max_bytes: int | None = None,
+        single_active_consumer: bool = False,
+        bindings: Sequence[Binding] = (),
+    ) -> None:
+        """Create the queue and its dead-letter queue if they are missing; limits can be changed later.
+
+        The queue is bound with exactly `bindings` afterwards. A broker that no foreign publisher reaches (the embedded
+        one) raises RefusedError when there are any.
+        """
 
     def delete(self, queue: str) -> None:
         """Remove the queue with what is in it; no error when there is none."""
