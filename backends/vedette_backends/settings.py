@@ -2,12 +2,12 @@
 
 | file | content |
 |---|---|
-| `rabbitmq-url` | `amqps://USER:PASSWORD@HOST:5671`, percent-encoded; the virtual host is the namespace's, never in here |
+| `rabbitmq-url` | `amqps://USER:PASSWORD@HOST:5671`, percent-encoded; without a virtual host |
 | `rabbitmq-management-url` | `https://HOST:15671`; the operator alone needs it |
 | `rabbitmq-ca.crt` | PEM; without it the system's authorities count |
 | `elasticsearch-url` | `https://HOST:9200`, several divided by commas |
 | `elasticsearch-api-key` | as it stands behind `Authorization: ApiKey`; or else: |
-| `elasticsearch-username`, `elasticsearch-password` | the operator's: an API key cannot create keys that may do anything |
+| `elasticsearch-username`, `elasticsearch-password` | the operator's: a key cannot create keys of any use |
 | `elasticsearch-ca.crt` | PEM; without it the system's authorities count |
 """
 
