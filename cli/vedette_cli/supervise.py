@@ -18,8 +18,10 @@ from vedette_backends.workloads.processes import ProcessWorkloads
 from vedette_cli.data import UI_TOKEN, Data
 from vedette_cli.fleet import Addresses, wanted
 from vedette_operator.cache import ContentCache, code_stamp
-from vedette_operator.controller import Backends, Controller
+from vedette_operator.controller import Controller
+from vedette_operator.gateway_table import file_sink
 from vedette_operator.places import locate
+from vedette_operator.publishing import Backends
 from vedette_operator.tables import Tables
 
 STEP = 0.5
@@ -44,8 +46,8 @@ class Supervisor:
             Backends(data.store, data.broker),
             Tables(self._cluster, data.claims, folder),
             self._cache,
-            data.gateway_file,
-            _progress,
+            file_sink(data.gateway_file),
+            progress=_progress,
         )
         self._said: set[str] = set()
 

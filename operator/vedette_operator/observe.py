@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from vedette_backends.cluster.protocol import Key, Object
@@ -38,7 +39,7 @@ class Observer:
         self._patience = clock() + STARTING
         self._written: dict[Key, tuple[Any, ...]] = {}
         self._stats_at: dict[Key, int] = {}
-        self._seen: dict[str, tuple[int, Finding]] = {}
+        self._seen: dict[str, tuple[int, Loading]] = {}
         self._conditions: dict[Key, Sequence[Mapping[str, Any]]] = {}
 
     def observe(self, space: Space, store: Store) -> Iterator[Status]:
@@ -47,12 +48,12 @@ class Observer:
         beats = [beat for beat in store.heartbeats() if now - beat.time < ALIVE and beat.body["role"] == "pipeline"]
         if not beats and now < self._patience:
             return  # workers are starting: what an earlier run wrote is still the best that is known
-        loaded = _loaded(beats, space.head)
-        if self._seen.get(space.namespace) != (space.revision, loaded):
-            self._seen[space.namespace] = (space.revision, loaded)
+        loading = Loading.of(space, beats)
+        if self._seen.get(space.namespace) != (space.revision, loading):
+            self._seen[space.namespace] = (space.revision, loading)
             for kind in ("AlertRule", "Enrichment"):
                 for known in space.objects[kind].values():
-                    findings = [*known.verdict.findings, *known.extra, *_force(space, known, loaded)]
+                    findings = [*known.verdict.findings, *known.extra, *_force(space, known, loading)]
                     yield from self._if_new(known, findings)
         for known in space.objects["LogSource"].values():
             flow = Flow.of(beats, known.object.key.name)
@@ -104,21 +105,35 @@ def _problem(problem: Problem) -> dict[str, Any]:
     return {name: value for name, value in told.items() if value not in {None, ""}}
 
 
-def _loaded(beats: Sequence[Heartbeat], head: str) -> Finding:
-    if not beats:
-        return Finding("Loaded", "Unknown", "NoWorkers", "no pipeline worker reports")
-    errors = [error for beat in beats for error in beat.body.get("errors", ())]
-    if all(beat.body.get("bundle") == head for beat in beats):
-        return Finding("Loaded", "True", "Live", "")
-    if errors:
-        return Finding("Loaded", "False", "WorkerFailed", errors[0])
-    return Finding("Loaded", "False", "Waiting", "workers still have an older bundle")
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """Which bundle all workers of a namespace have. `number`: of the oldest among them, None without workers."""
+
+    number: int | None
+    error: str
+
+    @classmethod
+    def of(cls, space: Space, beats: Sequence[Heartbeat]) -> Loading:
+        """As the workers' heartbeats tell it."""
+        numbers = [space.number(beat.body.get("bundle", "")) for beat in beats]
+        errors = [error for beat in beats for error in beat.body.get("errors", ())]
+        return cls(min(numbers, default=None), errors[0] if errors else "")
+
+    def finding(self, since: int) -> Finding:
+        """The Loaded condition of an object that is in force unchanged since the bundle of this number."""
+        if self.number is None:
+            return Finding("Loaded", "Unknown", "NoWorkers", "no pipeline worker reports")
+        if self.number >= since:
+            return Finding("Loaded", "True", "Live", "")
+        if self.error:
+            return Finding("Loaded", "False", "WorkerFailed", self.error)
+        return Finding("Loaded", "False", "Waiting", "workers still have an older bundle")
 
 
-def _force(space: Space, known: Known, loaded: Finding) -> list[Finding]:
+def _force(space: Space, known: Known, loading: Loading) -> list[Finding]:
     key = known.object.key
     if known.verdict.good:
-        return [loaded]
+        return [loading.finding(space.since(key.kind, key.name))]
     if space.is_last_good(key.kind, key.name):
         return [Finding("Loaded", "False", "LastGoodVersion", "an older version, the last good one, is in force")]
     return [Finding("Loaded", "False", "NotAccepted", "")]

@@ -35,13 +35,21 @@ def judge(source: LogSource) -> Verdict:
     finding = tested(results)
     if finding.status == "False":
         return Verdict((accepted, finding), None, tally(results), tuple(as_problems(results)))
-    return Verdict((accepted, finding), {**config.to_json(), "gateway": _gateway(source)}, tally(results))
+    part = {**config.to_json(), "gateway": _gateway(source), "bindings": _bindings(source)}
+    return Verdict((accepted, finding), part, tally(results))
 
 
-def _gateway(source: LogSource) -> Mapping[str, Any]:
+def _bindings(source: LogSource) -> list[list[str]]:
+    """Exchange and routing key of what foreign publishers send."""
+    amqp = source.spec.input.amqp
+    return [] if amqp is None else [[amqp.exchange, key] for key in amqp.routing_keys]
+
+
+def _gateway(source: LogSource) -> Mapping[str, Any] | None:
     """What the gateway has to know; it is kept in the bundle, so that it outlives a version that is refused."""
     http = source.spec.input.http
-    assert http is not None  # judged: other inputs are not supported yet
+    if http is None:
+        return None
     limits = source.spec.limits
     return {
         "secret": http.token_secret_ref.name,

@@ -12,6 +12,8 @@ from vedette_operator.verdict import Finding, Verdict
 
 Part = Mapping[str, Any]
 KINDS = ("LogSource", "Enrichment", "AlertRule")
+HEADS = 200
+"""Bundles that are remembered; a worker with an older one is told to load."""
 
 
 @dataclass(slots=True)
@@ -22,26 +24,26 @@ class Known:
     verdict: Verdict
     extra: list[Finding] = field(default_factory=list)
 
+    def set(self, finding: Finding) -> None:
+        """Put in place of what was found about the same condition before."""
+        self.extra = [*(other for other in self.extra if other.type != finding.type), finding]
+
 
 class Space:
-    """Objects of one namespace. `last_good`: the parts of the bundle in force, by kind and name."""
+    """Objects of one namespace. `in_force` and `head`: the bundle that an earlier run published, and its hash."""
 
-    def __init__(self, namespace: str, in_force: Bundle | None) -> None:
+    def __init__(self, namespace: str, in_force: Bundle | None, head: str = "") -> None:
         self.namespace = namespace
         self.objects: dict[str, dict[str, Known]] = {kind: {} for kind in KINDS}
-        self.head = ""
+        self.head = head
         self.revision = 0
         """Grows when an object or what is known of it changes."""
         self._last_good: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
+        self._numbers: dict[str, int] = {head: 0} if head else {}
+        self._number = 0
+        self._since: dict[tuple[str, str], int] = {}
         if in_force is not None:
-            self._remember(in_force)
-
-    def _remember(self, bundle: Bundle) -> None:
-        self._last_good = {
-            "LogSource": dict(bundle.sources),
-            "Enrichment": {item.name: item for item in bundle.enrichments},
-            "AlertRule": {item.name: item for item in bundle.rules},
-        }
+            self._last_good = _parts(in_force)
 
     def is_last_good(self, kind: str, name: str) -> bool:
         """Whether an older version than the object's current one is in force."""
@@ -66,8 +68,40 @@ class Space:
 
     def in_force(self, bundle: Bundle, head: str) -> None:
         """The bundle was published."""
+        if head not in self._numbers or head != self.head:
+            self._number += 1
+            self._numbers.pop(head, None)
+            self._numbers[head] = self._number
+            while len(self._numbers) > HEADS:
+                del self._numbers[next(iter(self._numbers))]
         self.head = head
-        self._remember(bundle)
+        parts = _parts(bundle)
+        for kind, held in parts.items():
+            before = self._last_good[kind]
+            for name, part in held.items():
+                if name not in before or _identity(before[name]) != _identity(part):
+                    self._since[kind, name] = self._number
+        self._last_good = parts
+
+    def number(self, head: str) -> int:
+        """Which bundle of this run a worker has, counted from the one that was found at the start; -1: none of them."""
+        return self._numbers.get(head, -1)
+
+    def since(self, kind: str, name: str) -> int:
+        """Number of the first bundle that holds the object's part as it is now: workers need not have a newer one."""
+        return self._since.get((kind, name), 0)
+
+
+def _parts(bundle: Bundle) -> dict[str, dict[str, Any]]:
+    return {
+        "LogSource": dict(bundle.sources),
+        "Enrichment": {item.name: item for item in bundle.enrichments},
+        "AlertRule": {item.name: item for item in bundle.rules},
+    }
+
+
+def _identity(part: Any) -> Any:
+    return part.hash if isinstance(part, BundledRule | BundledEnrichment) else part
 
 
 def _as(kind: type[Any], part: Any) -> Any:

@@ -53,8 +53,8 @@ class Tables:
             return _inside(self._folder, name)
         return None
 
-    def stamp(self, reference: Mapping[str, Any]) -> tuple[int, int] | None:
-        """Changes when the file does; None when there is no file."""
+    def stamp(self, _namespace: str, reference: Mapping[str, Any]) -> object:
+        """Changes when the table may have; None when there is no file. ConfigMaps of a folder tell by themselves."""
         file = self.file(reference)
         try:
             state = file.stat() if file else None

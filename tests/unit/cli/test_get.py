@@ -15,7 +15,9 @@ from vedette_backends.cluster.folder import FolderSync
 from vedette_backends.store.protocol import Heartbeat
 from vedette_cli.data import Data
 from vedette_operator.cache import ContentCache
-from vedette_operator.controller import Backends, Controller
+from vedette_operator.controller import Controller
+from vedette_operator.gateway_table import file_sink
+from vedette_operator.publishing import Backends
 from vedette_operator.tables import Tables
 
 GOOD = """# a comment
@@ -62,7 +64,11 @@ def operate(folder: Path) -> Callable[..., None]:
         cache = ContentCache(data.cache / "verdicts.db", "stamp")
         FolderSync(folder, cluster, exclude=[data.root]).sync()
         controller = Controller(
-            cluster, Backends(data.store, data.broker), Tables(cluster, data.claims, folder), cache, data.gateway_file
+            cluster,
+            Backends(data.store, data.broker),
+            Tables(cluster, data.claims, folder),
+            cache,
+            file_sink(data.gateway_file),
         )
         for _ in range(2):
             controller.start()

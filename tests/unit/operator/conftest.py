@@ -18,9 +18,10 @@ from vedette_backends.cluster.protocol import Key
 from vedette_backends.store.embedded import EmbeddedStore, open_store
 from vedette_backends.store.protocol import Heartbeat
 from vedette_engine.alerting.bundle import Bundle, decode
-from vedette_operator import controller as module
 from vedette_operator.cache import ContentCache
-from vedette_operator.controller import Backends, Controller
+from vedette_operator.controller import Controller, Pace
+from vedette_operator.gateway_table import file_sink
+from vedette_operator.publishing import Backends
 from vedette_operator.tables import Tables
 
 SOURCE = """
@@ -104,7 +105,8 @@ class World:
             Backends(self.store, lambda namespace: open_broker(self.data / "ns" / namespace)),
             Tables(self.cluster, self.data / "pvc", self.folder),
             self._cache,
-            self.gateway_file,
+            file_sink(self.gateway_file),
+            pace=Pace(tables=0.0),
         )
         patch = self.cluster.patch_statuses
 
@@ -201,8 +203,7 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setattr(module, "TABLES_EVERY", 0.0)
+def world(tmp_path: Path) -> Iterator[World]:
     made = World(tmp_path)
     yield made
     made.close()

@@ -202,7 +202,7 @@ def test_a_deleted_source_leaves_the_gateway_and_the_bundle_and_its_queue_stays(
     world.put(source="")
     assert world.gateway() == []
     assert world.bundle().sources == {}
-    assert "events.app" in world.controller._broker("shop").queues()
+    assert "events.app" in world.controller._backends.broker("shop").queues()
 
 
 def test_what_was_deleted_while_the_operator_was_away_is_gone_when_it_is_back(world: Any, make_rule: Manifest) -> None:

@@ -37,15 +37,15 @@ def test_no_reference_leads_out_of_its_folder(tables: Tables, name: str) -> None
         found = tables.read("shop", reference, "spec.x")
         assert isinstance(found, Problem)
         assert found.path == "spec.x"
-        assert tables.stamp(reference) is None
+        assert tables.stamp("shop", reference) is None
 
 
 def test_a_table_is_read_and_its_stamp_changes_with_it(tables: Tables, tmp_path: Path) -> None:
     reference = {"file": "a.csv"}
     assert tables.read("shop", reference, "") == b"table"
-    before = tables.stamp(reference)
+    before = tables.stamp("shop", reference)
     (tmp_path / "folder" / "a.csv").write_bytes(b"another")
-    assert tables.stamp(reference) not in {None, before}
+    assert tables.stamp("shop", reference) not in {None, before}
 
 
 def test_what_is_no_file_is_not_waited_for(tables: Tables, tmp_path: Path) -> None:
