@@ -33,14 +33,17 @@ class Addresses:
 
 
 def wanted(data: Data, addresses: Addresses, namespaces: Iterable[str]) -> list[Workload]:
-    """One gateway, one web UI, one pipeline per namespace."""
+    """One gateway, one web UI, one pipeline per namespace, one responder for all namespaces."""
     folder = ["--data", str(data.root)]
     listen = ["--host", addresses.host, "--port"]
+    names = sorted(set(namespaces))
+    served = [argument for namespace in names for argument in ("--namespace", namespace)]
     return [
         *(
             Workload(f"pipeline-{namespace}", ["worker", "pipeline", *folder, "--namespace", namespace])
-            for namespace in sorted(set(namespaces))
+            for namespace in names
         ),
+        *([Workload("responder", ["worker", "responder", *folder, *served])] if served else []),
         Workload("gateway", ["worker", "gateway", *folder, *listen, str(addresses.ingest_port)]),
         Workload("web", ["worker", "web", *folder, *listen, str(addresses.port)]),
     ]

@@ -18,6 +18,9 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "explain": ("vedette_cli.explain", "explain"),
     "replay": ("vedette_cli.replay", "replay"),
     "worker": ("vedette_cli.worker", "worker"),
+    "operator": ("vedette_cli.operator", "operator"),
+    "webhook": ("vedette_cli.operator", "webhook"),
+    "uninstall": ("vedette_cli.operator", "uninstall"),
 }
 _SUMMARIES: Final[Mapping[str, str]] = {
     "up": "Run everything on this machine for a folder of manifests.",
@@ -27,7 +30,10 @@ _SUMMARIES: Final[Mapping[str, str]] = {
     "eval": "Match events against Sigma rules, without a server.",
     "explain": "Show why a rule matches an event, or why not.",
     "replay": "Send dead letters through the pipeline again.",
-    "worker": "Run one worker (`vedette up` starts them).",
+    "worker": "Run one worker (`vedette up` and pods start them).",
+    "operator": "Reconcile the objects of a Kubernetes cluster.",
+    "webhook": "Answer admission reviews of a Kubernetes cluster.",
+    "uninstall": "Let go of everything before a release is uninstalled.",
 }
 
 

@@ -66,6 +66,29 @@ def pipeline(data: Path, namespace: str) -> None:
 
 @worker.command()
 @_data
+@click.option("--namespace", "namespaces", required=True, multiple=True, help="Whose alerts; several may be named.")
+def responder(data: Path, namespaces: tuple[str, ...]) -> None:
+    """Open incidents for alerts whose rules ask for them."""
+    from vedette_workers.responder.together import Together  # only this worker needs it
+    from vedette_workers.responder.worker import ResponderWorker, Settings
+
+    paths = Data(data)
+    cluster = paths.cluster()
+    stores = per_namespace(paths.store)
+    brokers = per_namespace(paths.broker)
+    made = Together([ResponderWorker(Settings(name), stores(name), brokers(name), cluster) for name in namespaces])
+    _on_stop(made.stop)
+    try:
+        made.run()
+    finally:
+        for name in namespaces:
+            brokers(name).close()
+            stores(name).close()
+        cluster.close()
+
+
+@worker.command()
+@_data
 @_host
 @_port
 def gateway(data: Path, host: str, port: int) -> None:

@@ -18,8 +18,9 @@ from vedette_crds.enrichment import Enrichment
 from vedette_crds.problems import Problem
 from vedette_operator import enrichments, gateway_table, marks
 from vedette_operator.cache import ContentCache
+from vedette_operator.incident_keeper import IncidentKeeper
 from vedette_operator.judge import judge_all
-from vedette_operator.observe import Observer
+from vedette_operator.observe import Observer, now_ms
 from vedette_operator.provision import NoProvisioner, Provisioner
 from vedette_operator.publishing import Backends, Publisher
 from vedette_operator.space import KINDS, Known, Space
@@ -29,6 +30,7 @@ from vedette_operator.verdict import Verdict, refused
 log = logging.getLogger(__name__)
 
 MORE = 0.05
+INCIDENT = "Incident"
 
 
 class Objects(Protocol):
@@ -103,6 +105,7 @@ class Controller:
         self._pace = pace or Pace()
         self._progress = progress
         self._publisher = Publisher(backends)
+        self._incidents = IncidentKeeper(now_ms)
         self.spaces: dict[str, Space] = {}
         self._version = 0
         self._stamps: dict[tuple[str, str], Any] = {}
@@ -111,11 +114,18 @@ class Controller:
         self._gone: dict[Key, Object] = {}
         self._finishing: dict[Key, Object] = {}
 
+    @property
+    def unpublished(self) -> set[str]:
+        """Namespaces whose newest bundle is not in force yet."""
+        return self._publisher.unpublished
+
     # rounds ---------------------------------------------------------------------------------------------------------
     def start(self) -> None:
         """The first round: everything that is there."""
         self._version = self._cluster.version()
         self._changed = {item.key: item for kind in KINDS for item in self._cluster.list(kind)}
+        for item in self._cluster.list(INCIDENT):
+            self._incidents.put(item)
         self._round()
 
     def step(self, timeout: float) -> None:
@@ -136,6 +146,11 @@ class Controller:
     def resync(self) -> None:
         """Look at everything again: changes may have been missed."""
         there = {item.key: item for kind in KINDS for item in self._cluster.list(kind)}
+        incidents = {item.key: item for item in self._cluster.list(INCIDENT)}
+        for key in set(self._incidents.keys()) - incidents.keys():
+            self._incidents.gone(key)
+        for item in incidents.values():
+            self._incidents.put(item)
         for space in self.spaces.values():
             for kind, held in space.objects.items():
                 for name, known in held.items():
@@ -151,6 +166,12 @@ class Controller:
         item = event.object
         self._version = item.version
         deleted = event.change is Change.DELETED
+        if item.key.kind == INCIDENT:
+            if deleted:
+                self._incidents.gone(item.key)
+            else:
+                self._incidents.put(item)
+            return
         (self._gone if deleted else self._changed)[item.key] = item
         (self._changed if deleted else self._gone).pop(item.key, None)
         if deleted:
@@ -233,7 +254,8 @@ class Controller:
     # judging --------------------------------------------------------------------------------------------------------
     def _take(self, items: Sequence[Object]) -> None:
         plain = [item for item in items if item.key.kind != "Enrichment"]
-        verdicts = judge_all([item.manifest for item in plain], self._cache, self._progress)
+        manifests = [item.manifest for item in plain]
+        verdicts = judge_all(manifests, self._cache, self._progress, cluster=self._files.on_workers)
         for item, verdict in zip(plain, verdicts, strict=True):
             self._space(item.key.namespace).objects[item.key.kind][item.key.name] = Known(item, verdict)
         for item in items:
@@ -268,12 +290,16 @@ class Controller:
             for namespace, space in self.spaces.items()
             for status in self._observer.observe(space, self._backends.store(namespace))
         ]
+        statuses += self._incidents.statuses(self._backends.store)
         if not statuses:
             return
         try:
             self._cluster.patch_statuses(statuses)
         except BackendError:
-            self._observer.forget(key for key, _ in statuses)
+            self._observer.forget(key for key, _ in statuses if key.kind != INCIDENT)
+            for key, _ in statuses:
+                if key.kind == INCIDENT:
+                    self._incidents.forget(key)
             raise
 
     def _space(self, namespace: str) -> Space:

@@ -36,6 +36,8 @@ def judge(enrichment: Enrichment, spec: Mapping[str, Any], files: Tables, keep: 
     name = enrichment.metadata.name
     table: bytes | None = None
     for path, reference in references(spec):
+        if "pvc" in reference and files.on_workers:
+            return _on_volume(enrichment, spec, reference)
         content = files.read(enrichment.metadata.namespace, reference, path)
         if isinstance(content, Problem):
             return refused("ReferenceNotFound", [content], _not_run(enrichment))
@@ -49,9 +51,20 @@ def judge(enrichment: Enrichment, spec: Mapping[str, Any], files: Tables, keep: 
     if finding.status == "False":
         return Verdict((accepted, finding), None, tally(results), tuple(as_problems(results)))
     kept = {} if table is None else {name: keep(table)}
-    identity = digest(orjson.dumps([spec, kept], option=orjson.OPT_SORT_KEYS).decode())
-    part = {"name": name, "hash": identity, "spec": spec, "tables": kept}
-    return Verdict((accepted, finding), part, tally(results))
+    return Verdict((accepted, finding), _part(name, spec, kept), tally(results))
+
+
+def _part(name: str, spec: Mapping[str, Any], tables: Mapping[str, Any]) -> Mapping[str, Any]:
+    identity = digest(orjson.dumps([spec, tables], option=orjson.OPT_SORT_KEYS).decode())
+    return {"name": name, "hash": identity, "spec": spec, "tables": tables}
+
+
+def _on_volume(enrichment: Enrichment, spec: Mapping[str, Any], reference: Mapping[str, Any]) -> Verdict:
+    """The table is on a volume that only workers mount: they run the tests and tell the result."""
+    name = enrichment.metadata.name
+    accepted = Finding("Accepted", "True", "Valid", "")
+    waiting = Finding("Tested", "Unknown", "NotRun", "workers that mount the volume run the tests")
+    return Verdict((accepted, waiting), _part(name, spec, {name: dict(reference)}), _not_run(enrichment))
 
 
 def _not_run(enrichment: Enrichment) -> Mapping[str, int]:

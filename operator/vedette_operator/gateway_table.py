@@ -32,17 +32,17 @@ def table(spaces: Iterable[Space], secrets: Secrets) -> bytes:
         for name, part in space.parts("LogSource"):
             known = space.objects["LogSource"][name]
             if part["gateway"] is None:
-                known.set(_topology([]))
+                known.token = _topology([])
                 continue
             entry = sources.gateway_entry(space.namespace, name, part, secrets)
             if isinstance(entry, Problem):
-                known.set(Finding("TopologyReady", "False", "ReferenceNotFound", entry.message))
+                known.token = Finding("TopologyReady", "False", "ReferenceNotFound", entry.message)
                 continue
             entries.append(entry)
             owners.setdefault(entry["tokens"][0], []).append(known)
     for sharing in owners.values():
         for known in sharing:
-            known.set(_topology([other.object.key for other in sharing if other is not known]))
+            known.token = _topology([other.object.key for other in sharing if other is not known])
     shared = {token for token, sharing in owners.items() if len(sharing) > 1}
     usable = [entry for entry in entries if entry["tokens"][0] not in shared]
     return orjson.dumps({"v": 1, "sources": usable})

@@ -26,12 +26,12 @@ POOL_FROM = 200
 CHUNK = 50
 
 
-def judge(manifest: Manifest) -> Verdict:
+def judge(manifest: Manifest, *, cluster: bool = False) -> Verdict:
     """The verdict on one AlertRule or LogSource. Any failure is a verdict too: one object never stops the others."""
     try:
         if manifest["kind"] == "AlertRule":
             return rules.judge(AlertRule.model_validate(manifest), object_key(manifest))
-        return sources.judge(LogSource.model_validate(manifest))
+        return sources.judge(LogSource.model_validate(manifest), cluster=cluster)
     except ValidationError as error:
         return refused("Invalid", [_problem(fault) for fault in error.errors(include_url=False, include_input=False)])
     except Exception as error:
@@ -40,13 +40,22 @@ def judge(manifest: Manifest) -> Verdict:
 
 
 def judge_all(
-    manifests: Sequence[Manifest], cache: ContentCache, progress: Callable[[int, int], None] | None = None
+    manifests: Sequence[Manifest],
+    cache: ContentCache,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    cluster: bool = False,
 ) -> list[Verdict]:
-    """Verdicts in order, from the cache where it has them. `progress(done, all)` is called now and then."""
+    """Verdicts in order, from the cache where it has them. `progress(done, all)` is called now and then.
+
+    A cache serves either clusters or the embedded mode.
+    """
     keys = [object_key(manifest) for manifest in manifests]
     found = [cache.get(key) for key in keys]
     missing = [index for index, body in enumerate(found) if body is None]
-    fresh = _judge_missing([manifests[index] for index in missing], progress)
+    fresh = _judge_missing(
+        [manifests[index] for index in missing], progress, _judged_in_cluster if cluster else _judged
+    )
     # A fault of ours may pass (no memory): it is looked at again at the next start.
     cache.put((keys[index], body) for index, body in zip(missing, fresh, strict=True) if _FAULT not in body)
     for index, body in zip(missing, fresh, strict=True):
@@ -54,14 +63,18 @@ def judge_all(
     return [Verdict.from_json(body) for body in found if body is not None]
 
 
-def _judge_missing(manifests: Sequence[Manifest], progress: Callable[[int, int], None] | None) -> list[bytes]:
+def _judge_missing(
+    manifests: Sequence[Manifest],
+    progress: Callable[[int, int], None] | None,
+    judged: Callable[[Manifest], bytes],
+) -> list[bytes]:
     if len(manifests) < POOL_FROM:
-        return [_judged(manifest) for manifest in manifests]
+        return [judged(manifest) for manifest in manifests]
     bodies: list[bytes] = []
     # Spawned, since this process has threads. Manifests came through YAML and JSON: they pickle as plain data.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=os.cpu_count(), mp_context=context) as pool:
-        for body in pool.map(_judged, manifests, chunksize=CHUNK):
+        for body in pool.map(judged, manifests, chunksize=CHUNK):
             bodies.append(body)
             if progress is not None and len(bodies) % CHUNK == 0:
                 progress(len(bodies), len(manifests))
@@ -70,6 +83,10 @@ def _judge_missing(manifests: Sequence[Manifest], progress: Callable[[int, int],
 
 def _judged(manifest: Manifest) -> bytes:
     return judge(manifest).to_json()
+
+
+def _judged_in_cluster(manifest: Manifest) -> bytes:
+    return judge(manifest, cluster=True).to_json()
 
 
 def _problem(fault: Mapping[str, Any]) -> Problem:

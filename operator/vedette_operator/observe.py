@@ -15,13 +15,23 @@ from vedette_operator.space import Known, Space
 from vedette_operator.statuses import conditions, ready
 from vedette_operator.verdict import Finding
 
-ALIVE = 5_000
-"""ms after which a worker that says nothing counts as dead."""
-STATS_EVERY = 30_000
-"""ms between two writes of counters alone; the UI shows live ones."""
 
-STARTING = 10_000
-"""ms that workers have for their first heartbeat before their absence is reported."""
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Times in ms.
+
+    Attributes:
+        alive: after which a worker that says nothing counts as dead.
+        stats: between two writes of counters alone; pages and metrics show live ones.
+        starting: that workers have for their first heartbeat before their absence is reported.
+        beats: for which heartbeats count as read.
+    """
+
+    alive: int = 5_000
+    stats: int = 30_000
+    starting: int = 10_000
+    beats: int = 0
+
 
 Status = tuple[Key, Mapping[str, Any]]
 
@@ -34,9 +44,11 @@ def now_ms() -> int:
 class Observer:
     """Remembers what was written, so that an idle system writes nothing."""
 
-    def __init__(self, clock: Callable[[], int] = now_ms) -> None:
+    def __init__(self, clock: Callable[[], int] = now_ms, patience: Patience | None = None) -> None:
         self._clock = clock
-        self._patience = clock() + STARTING
+        self._patience = patience or Patience()
+        self._started = clock() + self._patience.starting
+        self._beats: dict[str, tuple[int, Sequence[Heartbeat]]] = {}
         self._written: dict[Key, tuple[Any, ...]] = {}
         self._stats_at: dict[Key, int] = {}
         self._seen: dict[str, tuple[int, Loading]] = {}
@@ -45,21 +57,34 @@ class Observer:
     def observe(self, space: Space, store: Store) -> Iterator[Status]:
         """Statuses of the namespace's objects that are not written yet."""
         now = self._clock()
-        beats = [beat for beat in store.heartbeats() if now - beat.time < ALIVE and beat.body["role"] == "pipeline"]
-        if not beats and now < self._patience:
+        beats = self.beats(space.namespace, store)
+        if not beats and now < self._started:
             return  # workers are starting: what an earlier run wrote is still the best that is known
         loading = Loading.of(space, beats)
         if self._seen.get(space.namespace) != (space.revision, loading):
             self._seen[space.namespace] = (space.revision, loading)
-            for kind in ("AlertRule", "Enrichment"):
-                for known in space.objects[kind].values():
-                    findings = [*known.verdict.findings, *known.extra, *_force(space, known, loading)]
-                    yield from self._if_new(known, findings)
+            for known in space.objects["AlertRule"].values():
+                yield from self._if_new(known, [*known.findings(), *_force(space, known, loading)])
+        for known in space.objects["Enrichment"].values():
+            _tested_by_workers(known, beats)
+            yield from self._if_new(known, [*known.findings(), *_force(space, known, loading)])
         for known in space.objects["LogSource"].values():
             flow = Flow.of(beats, known.object.key.name)
             silence = flow.receiving(known.object.manifest["spec"], now)
-            findings = [*known.verdict.findings, *known.extra, *available(beats), silence]
+            found = known.findings()
+            types = {finding.type for finding in found}
+            findings = [*found, *(finding for finding in available(beats) if finding.type not in types), silence]
             yield from self._if_new(known, findings, flow.stats(), now)
+
+    def beats(self, namespace: str, store: Store) -> Sequence[Heartbeat]:
+        """Last heartbeats of the pipelines that live."""
+        now = self._clock()
+        read, beats = self._beats.get(namespace, (0, ()))
+        if now - read >= self._patience.beats:
+            beats = store.heartbeats()
+            self._beats[namespace] = (now, beats)
+        alive = self._patience.alive
+        return [beat for beat in beats if now - beat.time < alive and beat.body["role"] == "pipeline"]
 
     def forget(self, keys: Iterable[Key]) -> None:
         """Their statuses were not written after all, or the objects are gone."""
@@ -74,7 +99,7 @@ class Observer:
     ) -> Iterator[Status]:
         item = known.object
         sign = (item.generation, tuple(findings))
-        counters_due = stats is not None and now - self._stats_at.get(item.key, 0) >= STATS_EVERY
+        counters_due = stats is not None and now - self._stats_at.get(item.key, 0) >= self._patience.stats
         if self._written.get(item.key) == sign and not counters_due:
             return
         self._written[item.key] = sign
@@ -128,6 +153,24 @@ class Loading:
         if self.error:
             return Finding("Loaded", "False", "WorkerFailed", self.error)
         return Finding("Loaded", "False", "Waiting", "workers still have an older bundle")
+
+
+def _tested_by_workers(known: Known, beats: Sequence[Heartbeat]) -> None:
+    """Set Tested of an enrichment whose table only workers can read, once all of them tell the same version's."""
+    part, name = known.verdict.part, known.object.key.name
+    if part is None or not any(isinstance(table, Mapping) for table in part["tables"].values()):
+        return
+    told = [beat.body.get("tests", {}).get(name) for beat in beats]
+    reports = [report for report in told if report is not None and report["hash"] == part["hash"]]
+    if not beats or len(reports) < len(beats):
+        return
+    worst = max(reports, key=lambda report: (bool(report["message"]), report["failed"]))
+    if worst["message"]:
+        known.set(Finding("Tested", "False", "TestsFailed", worst["message"]))
+    elif worst["passed"]:
+        known.set(Finding("Tested", "True", "TestsPassed", f"{worst['passed']} tests passed"))
+    else:
+        known.set(Finding("Tested", "True", "NoTests", "the object has no tests"))
 
 
 def _force(space: Space, known: Known, loading: Loading) -> list[Finding]:

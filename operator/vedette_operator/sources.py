@@ -18,9 +18,9 @@ Secrets = Callable[[str, str, str], bytes | None]
 """(namespace, Secret, key) → value, None where there is none."""
 
 
-def judge(source: LogSource) -> Verdict:
+def judge(source: LogSource, *, cluster: bool = False) -> Verdict:
     """Whether the source may go into force, and its configuration for the workers if so. Pure."""
-    unsupported = not_yet_supported(source)
+    unsupported = not_yet_supported(source, cluster=cluster)
     if unsupported:
         not_run = {"passed": 0, "failed": 0, "notRun": len(source.spec.tests)}
         return refused("NotYetSupported", unsupported, not_run)

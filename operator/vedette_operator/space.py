@@ -18,15 +18,30 @@ HEADS = 200
 
 @dataclass(slots=True)
 class Known:
-    """One object with what was found out. `extra`: conditions that depend on more than the object itself."""
+    """One object with what was found out.
+
+    Attributes:
+        extra: conditions that depend on more than the object itself.
+        token: TopologyReady of a source as far as the gateway is concerned.
+    """
 
     object: Object
     verdict: Verdict
     extra: list[Finding] = field(default_factory=list)
+    token: Finding | None = None
 
     def set(self, finding: Finding) -> None:
         """Put in place of what was found about the same condition before."""
         self.extra = [*(other for other in self.extra if other.type != finding.type), finding]
+
+    def findings(self) -> list[Finding]:
+        """All of them, one of each type."""
+        found = {finding.type: finding for finding in (*self.verdict.findings, *self.extra)}
+        if self.token is not None:
+            there = found.get(self.token.type)
+            if there is None or there.status == "True":
+                found[self.token.type] = self.token
+        return list(found.values())
 
 
 class Space:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +22,9 @@ class Configs(Protocol):
 
 class Tables:
     """Finds tables. `claims`: folder with one folder per claim; `folder`: the manifests'."""
+
+    on_workers = False
+    """Whether only workers can read volumes."""
 
     def __init__(self, configs: Configs, claims: Path, folder: Path) -> None:
         self._configs = configs
@@ -61,6 +66,38 @@ class Tables:
         except OSError:
             return None
         return (state.st_mtime_ns, state.st_size) if state else None
+
+
+class ClusterTables(Tables):
+    """Finds tables in a cluster: ConfigMaps, read again after `age` seconds. Volumes are left to the workers."""
+
+    on_workers = True
+
+    def __init__(self, configs: Configs, *, age: float = 20.0, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(configs, Path("/"), Path("/"))
+        self._age = age
+        self._clock = clock
+        self._stamps: dict[tuple[str, str, str], tuple[float, object]] = {}
+
+    def read(self, namespace: str, reference: Mapping[str, Any], path: str) -> bytes | Problem:
+        """Content of a ConfigMap's key."""
+        if "configMap" not in reference:
+            hint = "put it into a ConfigMap or onto a volume"
+            return Problem("files beside the manifests exist under `vedette up` only", path=path, hint=hint)
+        return super().read(namespace, reference, path)
+
+    def stamp(self, namespace: str, reference: Mapping[str, Any]) -> object:
+        """Changes when the ConfigMap's key does; the workers look after volumes."""
+        config = reference.get("configMap")
+        if config is None:
+            return None
+        place = (namespace, config["name"], config["key"])
+        until, known = self._stamps.get(place, (0.0, None))
+        if self._clock() >= until:
+            content = self._configs.config(*place)
+            known = None if content is None else sha256(content).digest()
+            self._stamps[place] = (self._clock() + self._age, known)
+        return known
 
 
 def _inside(folder: Path, name: str) -> Path | None:

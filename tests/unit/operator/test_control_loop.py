@@ -10,6 +10,7 @@ import pytest
 
 from vedette_backends.cluster.protocol import Key
 from vedette_backends.errors import UnavailableError
+from vedette_operator.observe import Patience
 
 Manifest = Callable[..., str]
 
@@ -171,7 +172,7 @@ def test_the_time_of_a_transition_stays_while_the_status_does(
     world: Any, make_rule: Manifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(world.controller._observer, "_clock", iter(range(10**12, 2 * 10**12, 60_000)).__next__)
-    monkeypatch.setattr("vedette_operator.observe.ALIVE", 10**15)
+    monkeypatch.setattr(world.controller._observer, "_patience", Patience(alive=10**15))
     world.put(rule=make_rule(title="First"))
     times = {one["type"]: one["lastTransitionTime"] for one in world.status("AlertRule", "marked")["conditions"]}
     world.put(rule=make_rule(title="Second"))

@@ -119,6 +119,7 @@ def serve(
     port: int = 8421,
     *,
     poll: Poll | None = None,
+    every: float = 0.5,
     settings: Settings | None = None,
     brokers: Callable[[str], Broker] | None = None,
     started: Callable[[Gateway], None] | None = None,
@@ -130,6 +131,7 @@ def serve(
         host: address to listen on.
         port: to listen on.
         poll: brings bundles; by default from `DATA/run/gateway.json`.
+        every: seconds between two looks at it.
         settings: limits.
         brokers: opens the broker of a namespace; by default the embedded one.
         started: called with the gateway when the server starts.
@@ -139,6 +141,7 @@ def serve(
         brokers or _embedded(data),
         poll or file_poll(data / "run" / "gateway.json"),
         settings=settings,
+        every=every,
         started=started,
     )
     # uvicorn raises the signal that stopped it again after its clean end; by then it has nothing more to say.

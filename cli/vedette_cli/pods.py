@@ -1,0 +1,229 @@
+"""The workers as pods: backends from a mounted Secret, probes and metrics on a port of their own, logs for machines."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import signal
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+import orjson
+
+from vedette_backends.errors import BackendError, NotFoundError
+from vedette_backends.settings import elasticsearch_settings, rabbitmq_settings
+from vedette_cli.data import per_namespace
+from vedette_workers.heartbeat import Pulse, beat
+from vedette_workers.logs import set_up
+from vedette_workers.metrics import Exposition, Role, Sample
+from vedette_workers.status import STORE, StatusServer, Vitals
+
+if TYPE_CHECKING:
+    from vedette_backends.broker.protocol import Broker
+    from vedette_backends.store.protocol import Store
+    from vedette_workers.gateway.gateway import Gateway
+    from vedette_workers.gateway.server import Poll
+
+log = logging.getLogger(__name__)
+
+BUNDLE_INTERVAL = 1.0
+GATEWAY_HEAD = "gateway"
+GATEWAY_POLL = 1.0
+GATEWAY_BEAT = 5.0
+
+
+@dataclass(slots=True)
+class Servers:
+    """RabbitMQ and Elasticsearch as the folder of a mounted Secret names them; connections are made when needed."""
+
+    folder: Path
+    name: str
+    store: Callable[[str], Store] = field(init=False)
+    broker: Callable[[str], Broker] = field(init=False)
+
+    def __post_init__(self) -> None:
+        from vedette_backends.broker.rabbitmq import open_broker
+        from vedette_backends.store.elasticsearch import connect
+
+        try:
+            broker_settings, store_settings = rabbitmq_settings(self.folder), elasticsearch_settings(self.folder)
+        except BackendError as error:
+            raise click.ClickException(str(error)) from error
+        self.store = per_namespace(connect(store_settings).store)
+        self.broker = per_namespace(lambda namespace: open_broker(broker_settings, namespace, name=self.name))
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """One worker in a pod. `namespace`: whose, or the release's own."""
+
+    role: str
+    namespace: str
+    backends: Path
+    status_port: int
+    incarnation: str = field(default_factory=lambda: secrets.token_hex(8))
+
+    @property
+    def worker(self) -> str:
+        """Name in heartbeats: pods of one Deployment run side by side."""
+        return f"{self.role}.{socket.gethostname()}"
+
+    def servers(self) -> Servers:
+        """The backends."""
+        return Servers(self.backends, self.worker)
+
+
+def pipeline(pod: Pod, scratch: Path, claims: Path | None, only: Iterable[str], leave: Iterable[str]) -> None:
+    """Consume, normalise, enrich, match and store until SIGTERM."""
+    from vedette_workers.pipeline.attempt import make_try
+    from vedette_workers.pipeline.worker import PipelineWorker, Settings
+
+    servers = pod.servers()
+    settings = Settings(
+        pod.namespace,
+        bundle_interval=BUNDLE_INTERVAL,
+        worker=pod.worker,
+        only=frozenset(only),
+        leave=frozenset(leave),
+        housekeeping=False,
+        cache=scratch,
+        claims=claims,
+    )
+    store, broker = servers.store(pod.namespace), servers.broker(pod.namespace)
+    made = PipelineWorker(settings, store, broker, make_try, scratch, claims, incarnation=pod.incarnation)
+    with _watched(pod, "pipeline", made.vitals, made.samples), _closing(broker, store):
+        _on_stop(made.stop)
+        made.run()
+
+
+def responder(pod: Pod) -> None:
+    """Open incidents until SIGTERM."""
+    from vedette_backends.cluster.kubernetes import KubernetesCluster, connect
+    from vedette_workers.responder.worker import ResponderWorker, Settings
+
+    servers = pod.servers()
+    cluster = KubernetesCluster(connect(), manager="vedette-responder")
+    store, broker = servers.store(pod.namespace), servers.broker(pod.namespace)
+    made = ResponderWorker(Settings(pod.namespace, pod.worker), store, broker, cluster, incarnation=pod.incarnation)
+    with _watched(pod, "responder", made.vitals, made.samples), _closing(broker, store, cluster):
+        _on_stop(made.stop)
+        made.run()
+
+
+def librarian(pod: Pod) -> None:
+    """Keep dead letters and drop days that are over until SIGTERM."""
+    from vedette_workers.librarian.worker import Librarian, Settings
+
+    servers = pod.servers()
+    made = Librarian(
+        Settings(pod.worker),
+        servers.store(pod.namespace),
+        servers.store,
+        servers.broker,
+        incarnation=pod.incarnation,
+    )
+    with _watched(pod, "librarian", made.vitals, made.samples):
+        _on_stop(made.stop)
+        made.run()
+
+
+def gateway(pod: Pod, host: str, port: int) -> None:
+    """Take events over HTTP until SIGTERM."""
+    from vedette_workers.gateway.server import serve
+
+    servers = pod.servers()
+    system = servers.store(pod.namespace)
+    vitals = Vitals()
+    vitals.expect(STORE)
+    pulses: list[Pulse] = []
+
+    def started(made: Gateway) -> None:
+        def report(incarnation: str, since: int) -> None:
+            vitals.alive()
+            told = {namespace: made.heartbeat(namespace) for namespace in made.namespaces()}
+            body = {"namespaces": told, "bundle": made.bundle}
+            beat(system, role="gateway", incarnation=incarnation, started=since, body=body, worker=pod.worker)
+
+        pulses.append(Pulse(GATEWAY_BEAT, report, pod.incarnation))
+        pulses[0].start()
+        server = StatusServer(vitals, lambda: made.metrics.render().encode(), port=pod.status_port)
+        server.start()
+
+    _logging(pod)
+    serve(
+        Path("/nonexistent"),
+        host,
+        port,
+        poll=head_poll(system, vitals),
+        every=GATEWAY_POLL,
+        brokers=servers.broker,
+        started=started,
+    )
+    for pulse in pulses:
+        pulse.stop()
+
+
+def head_poll(system: Store, vitals: Vitals) -> Poll:
+    """The gateway's table, as the operator publishes it in the store of the release's own namespace."""
+    seen = ""
+
+    def poll(known: str) -> tuple[str, Any] | None:
+        nonlocal seen
+        try:
+            head = system.head(GATEWAY_HEAD)
+            vitals.reached(STORE)
+            if head is None or head in {known, seen}:
+                return None
+            found = head, orjson.loads(system.get_blob(head))
+        except (BackendError, NotFoundError) as error:
+            vitals.failed(STORE, str(error))
+            raise OSError(str(error)) from error
+        seen = head
+        return found
+
+    return poll
+
+
+@contextmanager
+def _watched(pod: Pod, role: Role, vitals: Vitals, samples: Callable[[], Iterable[Sample]]) -> Iterator[None]:
+    """Probes and metrics, as long as the worker runs."""
+    _logging(pod)
+    server = StatusServer(vitals, Exposition(role, samples).render, port=pod.status_port)
+    server.start()
+    try:
+        yield
+    finally:
+        server.close()
+
+
+def _logging(pod: Pod) -> None:
+    set_up_pod_logs(worker=pod.role, namespace=pod.namespace, incarnation=pod.incarnation)
+
+
+def set_up_pod_logs(*, worker: str, namespace: str = "", incarnation: str = "") -> None:
+    """Logs as `VEDETTE_LOG_FORMAT` (json, text) and `VEDETTE_LOG_LEVEL` say."""
+    level = logging.getLevelNamesMapping().get(os.environ.get("VEDETTE_LOG_LEVEL", "info").upper(), logging.INFO)
+    form: Literal["json", "text"] = "text" if os.environ.get("VEDETTE_LOG_FORMAT") == "text" else "json"
+    set_up(form, level=level, worker=worker, namespace=namespace, incarnation=incarnation)
+    for noisy in ("elastic_transport", "urllib3", "kopf", "httpx"):
+        logging.getLogger(noisy).setLevel(max(level, logging.WARNING))
+
+
+@contextmanager
+def _closing(*opened: Any) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for one in opened:
+            one.close()
+
+
+def _on_stop(stop: Callable[[], None]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop())

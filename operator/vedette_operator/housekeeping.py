@@ -1,0 +1,160 @@
+"""What the operator looks after besides objects: accounts, the certificate, drift, how many workers."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from vedette_backends.errors import BackendError
+from vedette_backends.store.protocol import Store
+from vedette_operator import certificates
+from vedette_operator.config import OperatorConfig
+from vedette_operator.controller import Controller
+from vedette_operator.desired import names
+from vedette_operator.desired.scaling import Load
+from vedette_operator.flow import Flow
+from vedette_operator.observe import Observer
+from vedette_operator.owned import Owned
+from vedette_operator.tenant import Tenants
+from vedette_operator.uninstall import KINDS
+
+log = logging.getLogger(__name__)
+
+RELEASE_EVERY = 60.0
+CERTIFICATE_EVERY = 60.0
+DRIFT_EVERY = 4.0
+SCALE_EVERY = 5.0
+WEBHOOKS = ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration")
+
+
+class Resources(Protocol):
+    """What is asked of Kubernetes."""
+
+    def apply(self, manifest: Mapping[str, Any], *, manager: str, force: bool = True) -> dict[str, Any]:
+        """Server-side apply."""
+
+    def get(self, api_version: str, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
+        """One object."""
+
+    def list(self, api_version: str, kind: str, namespace: str | None = None, labels: str = "") -> list[dict[str, Any]]:
+        """Objects of a kind."""
+
+
+class Housekeeping:
+    """Called by the control loop's thread after each round; each chore at its own pace."""
+
+    def __init__(
+        self,
+        config: OperatorConfig,
+        resources: Resources,
+        owned: Owned,
+        tenants: Tenants,
+        controller: Controller,
+        observer: Observer,
+        stores: Callable[[str], Store],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._config = config
+        self._resources = resources
+        self._owned = owned
+        self._tenants = tenants
+        self._controller = controller
+        self._observer = observer
+        self._stores = stores
+        self._clock = clock
+        self._due: dict[str, float] = {}
+        self._served: tuple[str, ...] = ()
+        self._live: dict[tuple[str, str, str], dict[str, dict[str, Any]]] = {}
+
+    def prepare(self) -> None:
+        """What must be there before the first round; raises BackendError."""
+        self._certificate()
+        problems = self._tenants.release(())
+        for problem in problems:
+            log.warning("%s", problem)
+
+    def step(self) -> None:
+        """Every chore whose time has come. A chore that fails is told and waits for its next time."""
+        served = tuple(sorted(self._controller.spaces))
+        if served != self._served:
+            self._due.pop("release", None)
+        self._chore("release", RELEASE_EVERY, lambda: self._release(served))
+        self._chore("certificate", CERTIFICATE_EVERY, self._certificate)
+        self._chore("drift", max(DRIFT_EVERY, 0.2 * len(served)), self._look_for_drift)
+        self._chore("scale", SCALE_EVERY, self._scale)
+
+    def _chore(self, name: str, every: float, chore: Callable[[], None]) -> None:
+        if self._clock() < self._due.get(name, 0.0):
+            return
+        self._due[name] = self._clock() + every
+        try:
+            chore()
+        except BackendError as error:
+            log.warning("%s: %s", name, error)
+
+    def _release(self, served: tuple[str, ...]) -> None:
+        problems = self._tenants.release(served)
+        for problem in problems:
+            log.warning("%s", problem)
+        if not problems:
+            self._served = served
+
+    def _look_for_drift(self) -> None:
+        """Show what is there, and what is no more, to the provisioner."""
+        labels = names.selector({names.MANAGED_BY: names.OURS[names.MANAGED_BY]})
+        for namespace in list(self._controller.spaces):
+            if not self._config.is_tenant(namespace):
+                continue
+            for api_version, kind in KINDS:
+                found = {
+                    item["metadata"]["name"]: {"apiVersion": api_version, "kind": kind, **item}
+                    for item in self._resources.list(api_version, kind, namespace, labels)
+                }
+                place = (namespace, api_version, kind)
+                for name, item in self._live.get(place, {}).items():
+                    if name not in found:
+                        self._tenants.noticed(item, deleted=True)
+                for name, item in found.items():
+                    before = self._live.get(place, {}).get(name)
+                    if before is None or before["metadata"]["resourceVersion"] != item["metadata"]["resourceVersion"]:
+                        self._tenants.noticed(item)
+                self._live[place] = found
+
+    def _scale(self) -> None:
+        for namespace, space in self._controller.spaces.items():
+            beats = self._observer.beats(namespace, self._stores(namespace))
+            if not beats:
+                continue
+            loads = {}
+            for name in space.objects["LogSource"]:
+                flow = Flow.of(beats, name)
+                loads[name] = Load(flow.lag / 1000, flow.rate)
+            self._tenants.scale(namespace, loads)
+
+    def _certificate(self) -> None:
+        """The webhook's certificate is fresh, and the API server trusts it."""
+        config = self._config
+        if not config.webhook.enabled:
+            return
+        namespace, name = config.release_namespace, config.webhook_secret
+        hosts = certificates.service_hosts(config.webhook_service, namespace)
+        now = dt.datetime.now(dt.UTC)
+        there = self._resources.get("v1", "Secret", namespace, name)
+        data: Mapping[str, bytes] | None = None if there is None else certificates.decoded(there)
+        if why := certificates.needs_renewal(data, now, hosts):
+            log.info("a new certificate for the webhook: %s", why)
+            data = certificates.make(hosts, now, data)
+            manifest = certificates.secret_manifest(name, namespace, data, names.labels("webhook"))
+            self._resources.apply(manifest, manager=names.MANAGER)
+        assert data is not None
+        configuration = self._resources.get(*WEBHOOKS, "", config.webhook_configuration)
+        if configuration is None:
+            log.warning("there is no ValidatingWebhookConfiguration %s", config.webhook_configuration)
+            return
+        patch = certificates.ca_bundle_patch(configuration, data[certificates.BUNDLE])
+        if patch is not None:
+            self._resources.apply(patch, manager=names.MANAGER)
