@@ -1,9 +1,9 @@
-"""What the embedded broker costs: processor time per event in and out, and how soon a message is seen elsewhere.
+"""What the brokers cost: processor time per event in and out, and how soon a message is seen elsewhere.
 
-    python benchmarks/broker.py [MESSAGES]
+    python -m benchmarks.broker [MESSAGES]
 
-Compared with writing and reading the same bytes through one plain file with fsync, which is the least durable storage
-can cost.
+The embedded one compared with writing and reading the same bytes through one plain file with fsync, which is the least
+durable storage can cost; RabbitMQ, where it is installed, through our broker and through its client library alone.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.servers.rabbitmq import installed
+
+from benchmarks import broker_rabbitmq
 from vedette_backends.broker.embedded import EmbeddedBroker, open_broker
 from vedette_backends.broker.protocol import Message
 
@@ -28,6 +31,9 @@ IDLE_SECONDS = 3.0
 _ECHO = """
 import sys
 from pathlib import Path
+from tests.servers.rabbitmq import installed
+
+from benchmarks import broker_rabbitmq
 from vedette_backends.broker.embedded import open_broker
 from vedette_backends.broker.protocol import Message
 broker = open_broker(Path(sys.argv[1]))
@@ -138,6 +144,10 @@ def main() -> None:
         broker.close()
         size = (folder / "broker.db").stat().st_size / 1e6
         print(f"{'file afterwards':<28} {size:>8.1f} MB for {messages * len(body) / 1e6:.0f} MB passed through")
+    if installed():
+        broker_rabbitmq.compare(EVENT_BYTES, events)
+    else:
+        print("RabbitMQ is not installed here (Debian: apt-get install rabbitmq-server)")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,9 @@ settings.register_profile(
 )
 settings.load_profile("vedette")
 
+# One cluster for all folders that have tests of it.
+pytest_plugins = ("tests.cluster.fixtures", "tests.cluster.release")
+
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

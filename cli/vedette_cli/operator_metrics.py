@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -37,17 +36,18 @@ class _Reader(Collector):
             "Namespaces whose newest bundle is not in force.",
             value=len(self._operator.controller.unpublished),
         )
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        yield CounterMetricFamily(
-            "vedette_operator_cpu_seconds", "CPU of the process.", value=used.ru_utime + used.ru_stime
-        )
-        yield GaugeMetricFamily(
-            "vedette_operator_peak_memory_bytes", "Most memory that was resident.", value=used.ru_maxrss * 1024
-        )
 
 
 def exposition(operator: ClusterOperator) -> Callable[[], bytes]:
-    """Renders the metrics in Prometheus' text format."""
+    """Renders the operator's metrics in Prometheus' text format."""
     registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
     registry.register(_Reader(operator))
+    return lambda: generate_latest(registry)
+
+
+def process_metrics() -> Callable[[], bytes]:
+    """Renders what every process can tell: CPU, memory, open files."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
     return lambda: generate_latest(registry)

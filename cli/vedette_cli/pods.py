@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import signal
-import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +17,7 @@ import orjson
 from vedette_backends.errors import BackendError, NotFoundError
 from vedette_backends.settings import elasticsearch_settings, rabbitmq_settings
 from vedette_cli.data import per_namespace
-from vedette_workers.heartbeat import Pulse, beat
+from vedette_workers.heartbeat import Pulse, beat, new_incarnation, pod_worker
 from vedette_workers.logs import set_up
 from vedette_workers.metrics import Exposition, Role, Sample
 from vedette_workers.status import STORE, StatusServer, Vitals
@@ -46,6 +44,9 @@ class Servers:
     name: str
     store: Callable[[str], Store] = field(init=False)
     broker: Callable[[str], Broker] = field(init=False)
+    open_store: Callable[[str], Store] = field(init=False)
+    """A new one at each call, for whoever closes them as namespaces go."""
+    open_broker: Callable[[str], Broker] = field(init=False)
 
     def __post_init__(self) -> None:
         from vedette_backends.broker.rabbitmq import open_broker
@@ -55,8 +56,11 @@ class Servers:
             broker_settings, store_settings = rabbitmq_settings(self.folder), elasticsearch_settings(self.folder)
         except BackendError as error:
             raise click.ClickException(str(error)) from error
-        self.store = per_namespace(connect(store_settings).store)
-        self.broker = per_namespace(lambda namespace: open_broker(broker_settings, namespace, name=self.name))
+        connection = connect(store_settings)
+        self.open_store = connection.store
+        self.open_broker = lambda namespace: open_broker(broker_settings, namespace, name=self.name)
+        self.store = per_namespace(self.open_store)
+        self.broker = per_namespace(self.open_broker)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +71,12 @@ class Pod:
     namespace: str
     backends: Path
     status_port: int
-    incarnation: str = field(default_factory=lambda: secrets.token_hex(8))
+    incarnation: str = field(default_factory=new_incarnation)
 
     @property
     def worker(self) -> str:
         """Name in heartbeats: pods of one Deployment run side by side."""
-        return f"{self.role}.{socket.gethostname()}"
+        return pod_worker(self.role)
 
     def servers(self) -> Servers:
         """The backends."""
@@ -81,7 +85,7 @@ class Pod:
 
 def pipeline(pod: Pod, scratch: Path, claims: Path | None, only: Iterable[str], leave: Iterable[str]) -> None:
     """Consume, normalise, enrich, match and store until SIGTERM."""
-    from vedette_workers.pipeline.attempt import make_try
+    from vedette_workers.pipeline.attempt import make_try_cached
     from vedette_workers.pipeline.worker import PipelineWorker, Settings
 
     servers = pod.servers()
@@ -96,7 +100,7 @@ def pipeline(pod: Pod, scratch: Path, claims: Path | None, only: Iterable[str], 
         claims=claims,
     )
     store, broker = servers.store(pod.namespace), servers.broker(pod.namespace)
-    made = PipelineWorker(settings, store, broker, make_try, scratch, claims, incarnation=pod.incarnation)
+    made = PipelineWorker(settings, store, broker, make_try_cached, scratch, claims, incarnation=pod.incarnation)
     with _watched(pod, "pipeline", made.vitals, made.samples), _closing(broker, store):
         _on_stop(made.stop)
         made.run()
@@ -124,8 +128,8 @@ def librarian(pod: Pod) -> None:
     made = Librarian(
         Settings(pod.worker),
         servers.store(pod.namespace),
-        servers.store,
-        servers.broker,
+        servers.open_store,
+        servers.open_broker,
         incarnation=pod.incarnation,
     )
     with _watched(pod, "librarian", made.vitals, made.samples):

@@ -14,6 +14,7 @@ import click
 from vedette_cli.main import main as vedette
 from vedette_engine.normalise.counters import COUNTERS
 from vedette_workers.gateway.metrics import PREFIX, TABLE
+from vedette_workers.metrics import METRICS
 from vedette_workers.pipeline.reasons import REASONS
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference"
@@ -52,6 +53,12 @@ def telemetry() -> str:
     lines += _table(
         ("name", "type", "labels", "meaning"),
         ((f"`{PREFIX}{name}`", kind, ", ".join(labels), text) for name, (kind, labels, text) in TABLE.items()),
+    )
+    lines += ["", "## Metrics of the other workers", ""]
+    lines += ["`GET /metrics` on the status port of a pod, besides `process_*` of the Prometheus client.", ""]
+    lines += _table(
+        ("name", "type", "labels", "worker", "meaning"),
+        ((f"`{spec.name}`", spec.kind, ", ".join(spec.labels), ", ".join(spec.roles), spec.text) for spec in METRICS),
     )
     lines += ["", "## Counters of the normalisation", "", "Nothing of an event disappears without one of these.", ""]
     lines += _table(("counter", "counts"), ((f"`{name}`", text) for name, text in COUNTERS.items()))

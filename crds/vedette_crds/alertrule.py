@@ -155,7 +155,9 @@ class OpenIncident(Model):
     """Which incident the rule's alerts belong to."""
 
     open: Literal["auto", "suggest", "never"] = Field(
-        "suggest", description="`auto` opens one by itself, `suggest` offers it, `never` does neither."
+        "suggest",
+        description="`auto` opens one by itself, at most 20 of a rule within an hour: beyond that its alerts join "
+        "the last one, which says so. `suggest` offers it, `never` does neither.",
     )
     group_by: GroupBy = Field(default_factory=list, description="Alerts that agree in these fields share an incident.")
     within: Duration = Field("24h", description="For so long after the first alert.")

@@ -39,7 +39,8 @@ TYPES: dict[str, str] = {
     DATA_AVAILABLE: "a source gives the rule events to look at; informs only",
     BACKTESTED: "the rule was tried on stored events; informs only",
     PROVEN: "a probe went the rule's whole way; informs only",
-    SLA: "the incident's times are kept; informs only",
+    SLA: "the incident is acknowledged and contained in time: 15m and 4h after opening when it is critical, 30m and 8h "
+    "when high, 4h and 2d when medium, 1d and 7d when low; informs only",
 }
 """Every type with its meaning."""
 
@@ -69,7 +70,11 @@ REASONS: dict[str, str] = {
     # TopologyReady, TemplateReady, Available
     "Declared": "what the object needs outside was made",
     "BackendUnavailable": "broker or store cannot be reached; this is tried again",
+    "BackendRefused": "broker or store refuses what the operator asks for; the message says why",
+    "Forbidden": "the operator lacks a right in the namespace",
+    "NotATenant": "the release does not serve the namespace",
     "Consuming": "workers consume",
+    "ScaledToZero": "nothing comes, so no worker runs until events wait",
     "NoWorkers": "no worker is alive",
     # Receiving, DataAvailable
     "Events": "events came lately",

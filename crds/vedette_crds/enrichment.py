@@ -35,7 +35,9 @@ class AppliesTo(Model):
     """Which events: decided by where they come from and which fields they have, never by what a value says."""
 
     datasets: Annotated[list[Wanted], Field(min_length=1, max_length=100)] = Field(
-        default_factory=lambda: ["*"], description='Datasets of the events; `"*"` stands for all.'
+        default_factory=lambda: ["*"],
+        json_schema_extra={"default": ["*"]},
+        description='Datasets of the events; `"*"` stands for all.',
     )
     sources: Annotated[list[Label], Field(max_length=100)] = Field(
         default_factory=list, description="Names of LogSources; empty stands for all."

@@ -18,6 +18,7 @@ from vedette_crds.problems import Problem
 from vedette_crds.resource import Resource
 
 _HINT = "a later version brings it; until then the object is kept and does nothing"
+_NEEDS_CLUSTER = "`vedette up` cannot do it, a cluster can; until then the object is kept and does nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,36 +28,44 @@ class Later:
     Attributes:
         path: attributes from the object to the field, `spec.input.sqs`.
         works: the values that work already; empty where none does.
+        in_cluster: a cluster has it already, only the embedded mode lacks it.
     """
 
     kind: str
     path: str
     works: frozenset[str] = frozenset()
+    in_cluster: bool = False
 
 
 LATER = (
+    Later("LogSource", "spec.input.amqp", in_cluster=True),
     *(
         Later("LogSource", f"spec.input.{name}")
-        for name in ("amqp", "syslog", "otlp", "kubernetes_audit", "sqs", "s3", "pubsub", "poll", "file")
+        for name in ("syslog", "otlp", "kubernetes_audit", "sqs", "s3", "pubsub", "poll", "file")
     ),
     Later("LogSource", "spec.format", frozenset({"json", "mozdef", "syslog", "text", "windowsEvent"})),
     Later("LogSource", "spec.parser", frozenset({"linux.auth", "aws.cloudtrail"})),
-    Later("LogSource", "spec.workers.mode", frozenset({"shared"})),
+    Later("LogSource", "spec.workers.mode", frozenset({"shared"}), in_cluster=True),
     Later("LogSource", "spec.retention.archive"),
     *(Later("Enrichment", f"spec.{name}") for name in ("cidr", "indicators", "python")),
     *(
         Later("AlertRule", f"spec.{name}")
         for name in ("search", "absence", "new_terms", "indicator_match", "travel", "lateness", "suppress", "rollout")
     ),
-    Later("AlertRule", "spec.incident.open", frozenset({"suggest", "never"})),
     Later("AlertRule", "spec.incident.template"),
 )
 
 
-def not_yet_supported(model: Resource) -> list[Problem]:
-    """One problem with its path for each thing that the object asks for and this version cannot do."""
+def not_yet_supported(model: Resource, *, cluster: bool = False) -> list[Problem]:
+    """One problem with its path for each thing that the object asks for and this version cannot do.
+
+    Args:
+        model: the object.
+        cluster: whether it is for a cluster; the embedded mode lacks what needs servers of its own.
+    """
     name = f"{model.KIND} {model.namespace}/{model.name}"
-    found = [problem for later in LATER if later.kind == model.KIND for problem in _check(later, model)]
+    missing = [later for later in LATER if later.kind == model.KIND and not (cluster and later.in_cluster)]
+    found = [problem for later in missing for problem in _check(later, model)]
     if isinstance(model, AlertRule):
         found += _correlations(model)
     return [problem.at(object=name) for problem in found]
@@ -71,11 +80,12 @@ def _check(later: Later, model: Resource) -> Iterator[Problem]:
             return
     path = ".".join(to_camel(step) for step in steps)
     field = path.rpartition(".")[2]
+    missing = "is not supported by the embedded mode" if later.in_cluster else "is not supported yet"
     if not later.works:
-        yield Problem(f"{field} is not supported yet", path=path, hint=_HINT)
+        yield Problem(f"{field} {missing}", path=path, hint=_NEEDS_CLUSTER if later.in_cluster else _HINT)
     elif value not in later.works:
         hint = f"what works now: {', '.join(sorted(later.works))}"
-        yield Problem(f"{field} {value} is not supported yet", path=path, hint=hint)
+        yield Problem(f"{field} {value} {missing}", path=path, hint=hint)
 
 
 def _correlations(rule: AlertRule) -> Iterator[Problem]:

@@ -27,7 +27,7 @@ def definition(kind: type[Resource]) -> dict[str, Any]:
         "storage": True,
         "subresources": {"status": {}},
         "additionalPrinterColumns": [_column(column) for column in kind.PRINTER_COLUMNS],
-        "schema": {"openAPIV3Schema": _root(structural(kind))},
+        "schema": {"openAPIV3Schema": _without_formats(_root(structural(kind)))},
     }
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -72,6 +72,20 @@ def _root(schema: Schema) -> Schema:
     bounded = {"type": "string", "maxLength": 40, "pattern": DNS_LABEL}
     properties["metadata"] = {"type": "object", "properties": {"name": bounded}}
     return {**schema, "required": ["spec"], "properties": properties}
+
+
+def _without_formats(schema: Schema) -> Schema:
+    """The schema without `format`, which is for readers; the patterns beside say it for the API server.
+
+    Of a text whose format it knows (`duration`, `date-time`) the API server does not check the type: a list would pass.
+    """
+    made = {key: value for key, value in schema.items() if key != "format"}
+    if "properties" in made:
+        made["properties"] = {name: _without_formats(field) for name, field in made["properties"].items()}
+    for key in ("items", "additionalProperties"):
+        if key in made:
+            made[key] = _without_formats(made[key])
+    return made
 
 
 class _Dumper(yaml.SafeDumper):

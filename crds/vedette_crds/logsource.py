@@ -47,7 +47,9 @@ class AmqpInput(Model):
 
     exchange: Line = Field("eventtask", description="The topic exchange; the default is MozDef's.")
     routing_keys: Annotated[list[Line], Field(min_length=1, max_length=32)] = Field(
-        default_factory=lambda: ["eventtask"], description="What the source's queue is bound with."
+        default_factory=lambda: ["eventtask"],
+        json_schema_extra={"default": ["eventtask"]},
+        description="What the source's queue is bound with.",
     )
 
 
@@ -235,7 +237,13 @@ class MappingStep(Checked):
 class Workers(Checked):
     """Who processes the source's events."""
 
-    CEL = ({"rule": "self.minReplicas <= self.maxReplicas", "message": "minReplicas exceeds maxReplicas"},)
+    CEL = (
+        {
+            # The API server tries a rule on the field's own default, {}, before it fills in the defaults inside.
+            "rule": "!has(self.minReplicas) || !has(self.maxReplicas) || self.minReplicas <= self.maxReplicas",
+            "message": "minReplicas exceeds maxReplicas",
+        },
+    )
 
     mode: Literal["shared", "dedicated"] = Field(
         "shared", description="`shared`: the namespace's workers; `dedicated`: workers of its own."

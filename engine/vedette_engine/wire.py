@@ -32,12 +32,17 @@ VERSION: Final = "1"
 MAX_RECORDS: Final = 500
 QUEUE_PREFIX: Final = "events."
 """What a source's queue is called, before the source's name: gateway, operator and workers must agree."""
+ALERT_QUEUE: Final = "alerts"
+"""Queue of the notices of alerts that ask for an incident; one consumer at a time."""
 MAX_BYTES: Final = 1 << 20
 MAX_KEYS_BYTES: Final = 48 << 10
 """AMQP carries all headers in one frame, and brokers take 64 KiB of them, so many long keys end a message early."""
 ALONE: Final = -1
 """The position of a record that its key identifies by itself, such as the `_id` of a bulk item: it may be repeated in
 another place of another request and is still the same event."""
+
+_BY_ID: Final = "amqp:"
+_BY_CONTENT: Final = "amqp#"
 
 Kind = Literal["json", "text", "binary"]
 _KINDS: Final = frozenset({"json", "text", "binary"})
@@ -109,6 +114,35 @@ def run_ids(namespace: str, source: str, runs: Sequence[Run]) -> Iterator[str]:
     scope = _scope(namespace, source)
     for run in runs:
         yield from _ids(scope, run)
+
+
+def foreign_key(body: bytes, message_id: str, timestamp: str) -> str:
+    """The key of an event that somebody published to the broker directly, alone in its message.
+
+    Without a message id only content and time tell deliveries apart, so equal ones collapse into one event:
+    `is_content_key` says whether that may have happened. The two forms never meet, whatever a publisher writes.
+
+    Args:
+        body: as it came.
+        message_id: the publisher's, or empty.
+        timestamp: the publisher's, or empty.
+    """
+    if message_id:
+        return f"{_BY_ID}{message_id}"
+    state = blake2b(digest_size=16, person=b"vedette foreign1")
+    state.update(f"{len(timestamp)}:{timestamp}".encode("utf-8", "surrogatepass"))
+    state.update(body)
+    return f"{_BY_CONTENT}{state.hexdigest()}"
+
+
+def is_content_key(key: str) -> bool:
+    """Whether a key was made of what a foreign message holds."""
+    return key.startswith(_BY_CONTENT)
+
+
+def foreign_record(namespace: str, source: str, raw: bytes, key: str) -> Record:
+    """The one record of a foreign message; `key` as `foreign_key` gives it, `raw` perhaps decompressed."""
+    return Record(event_id(namespace, source, key, ALONE), raw, key, ALONE, keyed=True)
 
 
 def pack(records: Sequence[bytes], runs: Sequence[Run]) -> Iterator[tuple[Sequence[bytes], list[Run]]]:

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
 import orjson
-from vedette_backends.store.elastic_admin import ElasticsearchAdmin
-from vedette_backends.store.elasticsearch import connect as connect_store
 
 from vedette_backends.broker.rabbitmq import open_broker
 from vedette_backends.broker.rabbitmq_admin import RabbitMQAdmin
@@ -23,6 +21,8 @@ from vedette_backends.cluster.kubernetes import KubernetesCluster, KubernetesRes
 from vedette_backends.cluster.protocol import Change, Key
 from vedette_backends.errors import BackendError, NotFoundError, UnavailableError
 from vedette_backends.settings import elasticsearch_settings, rabbitmq_settings
+from vedette_backends.store.elastic_admin import ElasticsearchAdmin
+from vedette_backends.store.elasticsearch import connect as connect_store
 from vedette_operator import gateway_table, routes
 from vedette_operator.accounts import endpoints
 from vedette_operator.cache import ContentCache, code_stamp

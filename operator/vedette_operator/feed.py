@@ -60,8 +60,8 @@ class Feed:
         return relisted
 
     def version(self) -> int:
-        """The newest resource version."""
-        return self._cluster.version()
+        """Where `watch` begins: always with what was put since the last call."""
+        return 0
 
     def list(self, kind: str, namespace: str | None = None) -> list[Object]:
         """Objects of a kind; the watches will not report these again."""

@@ -106,23 +106,27 @@ class Housekeeping:
     def _look_for_drift(self) -> None:
         """Show what is there, and what is no more, to the provisioner."""
         labels = names.selector({names.MANAGED_BY: names.OURS[names.MANAGED_BY]})
-        for namespace in list(self._controller.spaces):
-            if not self._config.is_tenant(namespace):
-                continue
+        for namespace in filter(self._config.is_tenant, list(self._controller.spaces)):
             for api_version, kind in KINDS:
-                found = {
-                    item["metadata"]["name"]: {"apiVersion": api_version, "kind": kind, **item}
-                    for item in self._resources.list(api_version, kind, namespace, labels)
-                }
-                place = (namespace, api_version, kind)
-                for name, item in self._live.get(place, {}).items():
-                    if name not in found:
-                        self._tenants.noticed(item, deleted=True)
-                for name, item in found.items():
-                    before = self._live.get(place, {}).get(name)
-                    if before is None or before["metadata"]["resourceVersion"] != item["metadata"]["resourceVersion"]:
-                        self._tenants.noticed(item)
-                self._live[place] = found
+                try:
+                    listed = self._resources.list(api_version, kind, namespace, labels)
+                except BackendError as error:
+                    log.warning("%s: drift of %ss cannot be seen: %s", namespace, kind, error)
+                    continue
+                self._compare(
+                    (namespace, api_version, kind),
+                    {item["metadata"]["name"]: {"apiVersion": api_version, "kind": kind, **item} for item in listed},
+                )
+
+    def _compare(self, place: tuple[str, str, str], found: dict[str, dict[str, Any]]) -> None:
+        known = self._live.get(place, {})
+        for name, item in known.items():
+            if name not in found:
+                self._tenants.noticed(item, deleted=True)
+        for name, item in found.items():
+            if name not in known or known[name]["metadata"]["resourceVersion"] != item["metadata"]["resourceVersion"]:
+                self._tenants.noticed(item)
+        self._live[place] = found
 
     def _scale(self) -> None:
         for namespace, space in self._controller.spaces.items():

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vedette_crds.alertrule import AlertRule
+from vedette_crds.alertrule import AlertRule, AlertRuleSpec
+from vedette_crds.duration import parse_duration
 from vedette_crds.features import not_yet_supported
 from vedette_crds.problems import Problem
 from vedette_engine.alerting.bundle import BundledRule
@@ -47,8 +48,16 @@ def _bundled(rule: AlertRule, spec_hash: str, documents: tuple[Rule, ...]) -> Ma
         owner=spec.owner or "",
         runbook=spec.runbook or "",
         tags=list(spec.tags or ()),
+        incident=_incident(spec),
     )
     return {name: getattr(bundled, name) for name in BundledRule.__dataclass_fields__}
+
+
+def _incident(spec: AlertRuleSpec) -> Mapping[str, Any]:
+    wanted = spec.incident
+    if wanted.open != "auto":
+        return {}
+    return {"groupBy": list(wanted.group_by), "within": parse_duration(wanted.within)}
 
 
 def data_available(part: Mapping[str, Any], claims: Sequence[Logsource]) -> Finding:

@@ -20,6 +20,7 @@ from vedette_backends.store.embedded import open_store
 from vedette_backends.store.protocol import Alert, DeadLetter, Heartbeat, NewEvent
 from vedette_crds.problems import Problem
 from vedette_webui.app import Server, create_app
+from vedette_webui.auth import Authenticator
 from vedette_webui.settings import Account, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,14 +54,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 class Site:
     """The running web UI and what it reads. `url` has no slash at its end."""
 
-    def __init__(self, folder: Path, port: int, assets: Path) -> None:
+    def __init__(
+        self, folder: Path, port: int, assets: Path, auth: Callable[[Settings], Authenticator] | None = None
+    ) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.writer = open_store(folder / "ns" / "shop", writer=True)
         self.reader = open_store(folder / "ns" / "shop", writer=False)
         self.cluster = LocalCluster(folder / "cluster.db")
         accounts = [
             Account(user, role, hashlib.sha256(user.encode()).hexdigest())
-            for user, role in (("ana", "engineer"), ("bo", "responder"))
+            for user, role in (("ana", "engineer"), ("bo", "responder"), ("vic", "viewer"))
         ]
         settings = Settings(accounts, public_url=self.url, version="0.1.0", build="test", assets=assets)
         problem = Problem("duplicate key", object="AlertRule shop/x", path="spec.sigma", file="rules/x.yaml", line=17)
@@ -70,6 +73,7 @@ class Site:
             self.cluster,
             replay=lambda _, ids: len(ids),
             problems=lambda: [problem],
+            auth=None if auth is None else auth(settings),
         )
         config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", timeout_graceful_shutdown=3)
         self.server = Server(config, app.state.live)
@@ -191,8 +195,16 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def site(tmp_path: Path, free_port: int, assets: Path) -> Iterator[Site]:
-    running = Site(tmp_path, free_port, assets)
+def auth() -> Callable[[Settings], Authenticator] | None:
+    """Who may sign in: the accounts above, unless a file of tests says something else."""
+    return None
+
+
+@pytest.fixture
+def site(
+    tmp_path: Path, free_port: int, assets: Path, auth: Callable[[Settings], Authenticator] | None
+) -> Iterator[Site]:
+    running = Site(tmp_path, free_port, assets, auth)
     running.start()
     yield running
     running.stop()

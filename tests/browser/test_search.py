@@ -27,7 +27,7 @@ def test_tab_completes_what_was_typed_while_newer_completions_are_on_their_way(v
     page.keyboard.press("/")
     page.keyboard.type("event.o")
     expect(page.get_by_role("option", name="event.original:")).to_be_visible()
-    page.route("**/search/complete?*", lambda route: None)
+    page.route("**/search/complete?*", lambda _: None)
     page.keyboard.type("utc")
     page.keyboard.press("Tab")
     expect(page.locator("#q")).to_have_value("event.outcome:")

@@ -19,8 +19,9 @@ import orjson
 import pytest
 from tests.helpers import until
 
+from vedette_backends.cluster.local import LocalCluster
 from vedette_backends.store.embedded import open_store
-from vedette_backends.store.protocol import AlertFilter, TimeRange
+from vedette_backends.store.protocol import Alert, AlertFilter, Store, TimeRange
 from vedette_engine.query.tree import MatchAll
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -30,6 +31,8 @@ KILLS = 20
 PER_REQUEST = 500
 EVERY = 1000
 """One event in so many raises an alert."""
+TEAMS = 5
+"""Groups of alerts; each is one incident."""
 
 MANIFESTS = """
 apiVersion: v1
@@ -54,6 +57,7 @@ kind: AlertRule
 metadata: {name: marked, namespace: kill}
 spec:
   severity: low
+  incident: {open: auto, groupBy: [labels.team], within: 30d}
   sigma: |
     title: A marked event
     logsource: {category: test}
@@ -146,7 +150,9 @@ class Sender:
 
 def _event(number: int) -> bytes:
     action = "marked" if number % EVERY == 0 else "plain"
-    return orjson.dumps({"event": {"action": action, "sequence": number}, "message": f"event number {number} " * 8})
+    labels = {"team": f"t{number // EVERY % TEAMS}"}
+    message = f"event number {number} " * 8
+    return orjson.dumps({"event": {"action": action, "sequence": number}, "labels": labels, "message": message})
 
 
 @pytest.fixture
@@ -177,6 +183,8 @@ def test_no_event_is_lost_or_doubled_while_processes_are_killed(vedette: Vedette
     folder = vedette.folder / ".vedette" / "ns" / "kill"
     reader = open_store(folder, writer=False)
     until(lambda: reader.count_events(MatchAll(), TimeRange()) >= EVENTS, seconds=300, what="all events in the store")
+    marked = EVENTS // EVERY
+    until(partial(all_have_incidents, reader, marked), seconds=120, what="an incident for each alert")
     vedette.stop()
 
     numbers: list[int] = []
@@ -192,7 +200,27 @@ def test_no_event_is_lost_or_doubled_while_processes_are_killed(vedette: Vedette
     assert alerts.total == EVENTS // EVERY, f"seed {seed}"
     letters = reader.search_dead_letters()
     assert letters[1] == 0, letters[0][:3]
+    check_incidents(vedette, list(alerts.alerts), seed)
     reader.close()
+
+
+def all_have_incidents(reader: Store, number: int) -> bool:
+    """Whether the responder has caught up."""
+    alerts = reader.search_alerts(AlertFilter(), size=number).alerts
+    return all(alert.workflow.get("incident") for alert in alerts)
+
+
+def check_incidents(vedette: Vedette, alerts: list[Alert], seed: int) -> None:
+    """Each alert is in exactly one incident, each group has exactly one, and there are no others."""
+    groups: dict[str, set[str]] = {}
+    for alert in alerts:
+        team = alert.body["events"][0]["document"]["vedette.other"]["labels.team"]
+        groups.setdefault(team, set()).add(alert.workflow["incident"])
+    assert [len(names) for names in groups.values()] == [1] * TEAMS, f"seed {seed}: {groups}"
+    cluster = LocalCluster(vedette.folder / ".vedette" / "cluster.db")
+    names = {one.key.name for one in cluster.list("Incident", "kill")}
+    cluster.close()
+    assert names == set.union(*groups.values()), f"seed {seed}"
 
 
 def test_equal_events_without_keys_are_all_kept(vedette: Vedette) -> None:

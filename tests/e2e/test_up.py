@@ -96,7 +96,7 @@ def test_it_stops_cleanly_and_starts_again_with_all_that_it_had(quickstart: Any,
     quickstart.send(LINUX, ROOT)
     until(lambda: quickstart.alerts(RULE), seconds=30, what="an alert")
     workers = quickstart.pids()
-    assert len(workers) == 3, workers
+    assert len(workers) == 4, workers
     second = quickstart.command("up", quickstart.folder, "--port", quickstart.port)
     assert second.returncode == 1
     assert "another vedette runs on" in second.stderr

@@ -21,10 +21,11 @@ from vedette_backends.cluster.protocol import Cluster
 from vedette_backends.errors import BackendError
 from vedette_backends.store.protocol import Store
 from vedette_crds.problems import Problem
+from vedette_webui.auth import Accounts, Authenticator, Right
 from vedette_webui.endpoints import Endpoints
 from vedette_webui.errors import explain
 from vedette_webui.guard import Guard
-from vedette_webui.live import Live
+from vedette_webui.live import INTERVAL, Live
 from vedette_webui.pages import alerts, deadletters, events, incidents, rules, sources
 from vedette_webui.render import Templates
 from vedette_webui.settings import Settings
@@ -39,6 +40,10 @@ def create_app(
     replay: Replay | None = None,
     problems: Callable[[], Sequence[Problem]] = tuple,
     clock: Callable[[], float] = time.time,
+    auth: Authenticator | None = None,
+    namespaces: Callable[[], Sequence[str]] | None = None,
+    objects: Objects | None = None,
+    interval: float = INTERVAL,
 ) -> Starlette:
     """The web UI.
 
@@ -50,12 +55,27 @@ def create_app(
         replay: sends dead letters again; without it they can be dismissed only.
         problems: what is wrong in the manifests' folder, shown on the rules page.
         clock: seconds since the epoch.
+        auth: who may do what; by default the accounts in the settings.
+        namespaces: all that there are; by default those that hold objects.
+        objects: lists of the cluster's objects, `Mirror` in a cluster; by default made anew when something changed.
+        interval: seconds between two looks for what is new, while a page is open.
 
     Raises:
         AssetsMissingError: the front-end assets were not built.
     """
-    desk = Desk(settings, stores, Objects(cluster), Templates(settings), replay, problems, clock)
-    live = Live()
+    objects = objects or Objects(cluster)
+    desk = Desk(
+        settings=settings,
+        stores=stores,
+        objects=objects,
+        templates=Templates(settings),
+        auth=auth or Accounts(settings),
+        namespaces=namespaces or objects.namespaces,
+        replay=replay,
+        problems=problems,
+        clock=clock,
+    )
+    live = Live(interval)
     handler = explain(desk)
     app = Starlette(
         routes=[
@@ -77,30 +97,30 @@ def _routes(to: Endpoints) -> list[BaseRoute]:
         Route("/", to.home, methods=["GET"]),
         Route("/signin", to.gate.form, methods=["GET"]),
         Route("/signin", to.gate.submit, methods=["POST"]),
-        to.post("/signout", to.gate.leave, "viewer"),
+        to.post("/signout", to.gate.leave, None),
         Route("/healthz", _healthz, methods=["GET"]),
         Route("/live", to.stream, methods=["GET"]),
-        to.get("/alerts", alerts.index),
-        to.post("/alerts/actions", alerts.actions),
-        to.post("/alerts/undo", alerts.undo),
-        to.post("/alerts/escalate", incidents.escalate),
-        to.get("/alerts/{id}", alerts.show),
-        to.get("/alerts/{id}/json", alerts.raw),
-        to.get("/search", events.index),
-        to.get("/search/filter", events.narrow),
-        to.get("/search/field", events.field),
-        to.get("/search/complete", events.complete),
-        to.get("/events/{id}", events.show),
-        to.get("/rules", rules.index),
-        to.get("/rules/{name}", rules.show),
-        to.get("/sources", sources.index),
-        to.get("/dead-letters", deadletters.index),
-        to.post("/dead-letters/actions", deadletters.actions, "engineer"),
-        to.get("/incidents", incidents.index),
-        to.post("/incidents", incidents.create),
-        to.get("/incidents/{name}", incidents.show),
-        to.post("/incidents/{name}/change", incidents.change),
-        to.post("/incidents/{name}/notes", incidents.note),
+        to.get("/alerts", alerts.index, Right("list", "alerts")),
+        to.post("/alerts/actions", alerts.actions, None),
+        to.post("/alerts/undo", alerts.undo, None),
+        to.post("/alerts/escalate", incidents.escalate, Right("acknowledge", "alerts")),
+        to.get("/alerts/{id}", alerts.show, Right("get", "alerts")),
+        to.get("/alerts/{id}/json", alerts.raw, Right("get", "alerts")),
+        to.get("/search", events.index, Right("list", "events")),
+        to.get("/search/filter", events.narrow, Right("list", "events")),
+        to.get("/search/field", events.field, Right("list", "events")),
+        to.get("/search/complete", events.complete, Right("list", "events")),
+        to.get("/events/{id}", events.show, Right("get", "events")),
+        to.get("/rules", rules.index, Right("list", "alertrules")),
+        to.get("/rules/{name}", rules.show, Right("get", "alertrules")),
+        to.get("/sources", sources.index, Right("list", "logsources")),
+        to.get("/dead-letters", deadletters.index, Right("list", "deadletters")),
+        to.post("/dead-letters/actions", deadletters.actions, None),
+        to.get("/incidents", incidents.index, Right("list", "incidents")),
+        to.post("/incidents", incidents.create, Right("create", "incidents")),
+        to.get("/incidents/{name}", incidents.show, Right("get", "incidents")),
+        to.post("/incidents/{name}/change", incidents.change, Right("patch", "incidents")),
+        to.post("/incidents/{name}/notes", incidents.note, Right("create", "notes")),
     ]
 
 

@@ -1,4 +1,4 @@
-"""From a request to a page's handler: the session, the namespace, the form with its CSRF token, the role."""
+"""From a request to a page's handler: the session, the namespace, the form with its CSRF token, the right."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from vedette_webui import sessions
+from vedette_webui.auth import Right
 from vedette_webui.live import Live
 from vedette_webui.pages import streams
 from vedette_webui.signin import Gate
@@ -30,28 +31,27 @@ class Endpoints:
         self._live = live
         self.gate = Gate(desk)
 
-    def get(self, path: str, handler: Handler) -> Route:
-        """A page."""
-        return Route(path, self._page(handler), methods=["GET"])
+    def get(self, path: str, handler: Handler, right: Right) -> Route:
+        """A page for somebody with this right; on the object that the address names, where it is a custom resource."""
+        return Route(path, self._page(handler, right), methods=["GET"])
 
-    def post(self, path: str, handler: Handler, role: str = "responder") -> Route:
-        """A write, by somebody with this role or more."""
+    def post(self, path: str, handler: Handler, right: Right | None) -> Route:
+        """A write by somebody with this right; None for what everybody may, or where the handler looks at the form."""
 
         async def endpoint(request: Request) -> Response:
             visit = await self._visit(request)
             if visit is None:
                 raise PageError(401, "You are not signed in any more", "Sign in again; nothing was changed.")
             await _read_form(visit)
-            visit.need(role)
-            return await run_in_threadpool(handler, visit)
+            return await run_in_threadpool(_checked, visit, handler, right)
 
         return Route(path, endpoint, methods=["POST"])
 
     async def home(self, request: Request) -> Response:
         """The first page, or the end of a sign-in link."""
         if "token" in request.query_params:
-            return self.gate.enter(request, request.query_params["token"])
-        return await self._page(lambda visit: visit.redirect("/alerts"))(request)
+            return await self.gate.enter(request, request.query_params["token"])
+        return await self._page(lambda visit: visit.redirect("/alerts"), None)(request)
 
     async def stream(self, request: Request) -> Response:
         """The live stream."""
@@ -60,23 +60,35 @@ class Endpoints:
             return PlainTextResponse("sign in first\n", 401)
         return await streams.open_stream(visit, self._live)
 
-    def _page(self, handler: Handler) -> Endpoint:
+    def _page(self, handler: Handler, right: Right | None) -> Endpoint:
         async def endpoint(request: Request) -> Response:
             visit = await self._visit(request)
-            return self.gate.bounce(request) if visit is None else await run_in_threadpool(handler, visit)
+            if visit is None:
+                return self.gate.bounce(request)
+            return await run_in_threadpool(_checked, visit, handler, right)
 
         return endpoint
 
     async def _visit(self, request: Request) -> Visit | None:
-        settings = self._desk.settings
-        session = sessions.read(settings, request.cookies.get(settings.cookie, ""), self._desk.clock())
+        return await run_in_threadpool(self._recognise, request)
+
+    def _recognise(self, request: Request) -> Visit | None:
+        desk = self._desk
+        session = desk.session(request)
         if session is None:
             return None
-        names = await run_in_threadpool(self._desk.objects.namespaces)
+        names = desk.auth.visible(session, desk.namespaces())
         asked = request.query_params.get("ns", "")
         if asked and asked not in names:
+            # The same words for one that is not there and one that is not theirs to know of.
             raise PageError(404, f"There is no namespace {asked[:63]}", "Choose one at the top left.")
-        return Visit(self._desk, request, session, asked or (names[0] if names else ""))
+        return Visit(desk, request, session, asked or (names[0] if names else ""), names)
+
+
+def _checked(visit: Visit, handler: Handler, right: Right | None) -> Response:
+    if right is not None:
+        visit.need(*right, visit.named(right))
+    return handler(visit)
 
 
 async def _read_form(visit: Visit) -> None:

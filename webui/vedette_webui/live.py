@@ -25,6 +25,8 @@ PING = 10.0
 """Seconds after which a silent stream says that it lives."""
 STREAM = 3600.0
 """Seconds after which a stream ends and the page comes back, so that rights are looked at again."""
+CHECK = 15.0
+"""Seconds after which it is asked again whether the stream's reader may see it."""
 STREAMS = 256
 IDS = 500
 _UNKNOWN = object()
@@ -85,7 +87,8 @@ class Watch:
 class Live:
     """All watches of the process, and the streams on them."""
 
-    def __init__(self) -> None:
+    def __init__(self, interval: float = INTERVAL) -> None:
+        self._interval = interval
         self._watches: dict[str, Watch] = {}
         self._closing = asyncio.Event()
         self.streams = 0
@@ -105,11 +108,17 @@ class Live:
             idle = [key for key, watch in self._watches.items() if watch.idle]
             for key in idle[: max(len(self._watches) - 2 * STREAMS, 0)]:
                 del self._watches[key]
-            self._watches[name] = Watch(look)
+            self._watches[name] = Watch(look, self._interval)
         return self._watches[name]
 
     async def stream(
-        self, namespace: str, store: Store, after: int | None, extra: Watch | None, seen: Any
+        self,
+        namespace: str,
+        store: Store,
+        after: int | None,
+        extra: Watch | None,
+        seen: Any,
+        still: Callable[[], bool] = lambda: True,
     ) -> AsyncGenerator[bytes]:
         """Server-sent events of one page.
 
@@ -123,10 +132,16 @@ class Live:
             after: change number that the page has seen; None starts now.
             extra: what else to wait for.
             seen: state of `extra` that the page has.
+            still: whether the reader may go on reading; asked every `CHECK` seconds, in a thread.
         """
         self.streams += 1
         try:
+            checked = asyncio.get_running_loop().time()
             async for event in self._events(namespace, store, after, extra, seen):
+                if asyncio.get_running_loop().time() - checked >= CHECK:
+                    if not await run_in_threadpool(still):
+                        return
+                    checked = asyncio.get_running_loop().time()
                 yield event
         except BackendError as error:
             # The browser comes back by itself with the last id, and gets what it missed.

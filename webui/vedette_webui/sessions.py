@@ -11,24 +11,20 @@ import secrets
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from vedette_webui.settings import ROLES, Account, Settings
+from vedette_webui.settings import Account, Settings
 
 _MAC = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Who is signed in. `expires`: seconds since the epoch; `token`: start of the token's digest."""
+    """Who is signed in. `expires`: seconds since the epoch; `token`: of the token's digest; `role`: for people."""
 
     user: str
     role: str
     token: str
     expires: int
     nonce: str
-
-    def may(self, role: str) -> bool:
-        """Whether this person's role is `role` or more."""
-        return ROLES.index(self.role) >= ROLES.index(role)
 
 
 def account_of(settings: Settings, token: str) -> Account | None:
@@ -51,12 +47,12 @@ def issue(settings: Settings, account: Account, now: float) -> str:
         "n": secrets.token_hex(8),
     }
     payload = json.dumps(session, separators=(",", ":")).encode()
-    return _encode(_mac(settings, b"session", payload) + payload)
+    return encode(_mac(settings, b"session", payload) + payload)
 
 
 def read(settings: Settings, cookie: str, now: float) -> Session | None:
     """The session in a cookie; None when it is forged, has expired, or its token or role was taken away."""
-    raw = _decode(cookie)
+    raw = decode(cookie)
     if raw is None or not hmac.compare_digest(raw[:_MAC], _mac(settings, b"session", raw[_MAC:])):
         return None
     fields = json.loads(raw[_MAC:])
@@ -72,12 +68,12 @@ def csrf_token(settings: Settings, session: Session) -> str:
     """A token for this session's forms, masked anew each time so that compressed pages do not give it away."""
     secret = _mac(settings, b"csrf", session.nonce.encode())
     pad = secrets.token_bytes(_MAC)
-    return _encode(pad + bytes(a ^ b for a, b in zip(pad, secret, strict=True)))
+    return encode(pad + bytes(a ^ b for a, b in zip(pad, secret, strict=True)))
 
 
 def csrf_holds(settings: Settings, session: Session, token: str) -> bool:
     """Whether `csrf_token` made this token for this session."""
-    raw = _decode(token)
+    raw = decode(token)
     if raw is None or len(raw) != 2 * _MAC:
         return False
     secret = bytes(a ^ b for a, b in zip(raw[:_MAC], raw[_MAC:], strict=True))
@@ -116,11 +112,13 @@ def _mac(settings: Settings, purpose: bytes, payload: bytes) -> bytes:
     return hmac.digest(settings.session_key, purpose + b"\0" + payload, "sha256")
 
 
-def _encode(raw: bytes) -> str:
+def encode(raw: bytes) -> str:
+    """Bytes as a cookie or a form can hold them."""
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
-def _decode(text: str) -> bytes | None:
+def decode(text: str) -> bytes | None:
+    """What `encode` made; None for what it cannot have made, or is too short to carry a seal."""
     if len(text) > 4096:
         return None
     try:

@@ -41,6 +41,7 @@ class Settings:
         session_key: signs the session cookies; keep it across restarts, or everybody signs in again.
         session_seconds: how long a session lasts.
         assets: folder that `scripts/assets` fills.
+        embedded: whether this is `vedette up`; empty pages say what to do there.
     """
 
     accounts: Sequence[Account]
@@ -51,6 +52,7 @@ class Settings:
     session_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
     session_seconds: int = 12 * 3600
     assets: Path = Path(__file__).parent / "static" / "dist"
+    embedded: bool = True
 
     @property
     def secure(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -13,15 +14,13 @@ from vedette_webui.visit import Desk, Visit, inside
 
 log = logging.getLogger(__name__)
 
-TOKEN_LIMIT = 512
-
 
 class Gate:
     """The sign-in page and what leads to it."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._per_client = sessions.Brake(limit=10)
+        self._per_client = sessions.Brake(limit=desk.auth.failures)
         self._all = sessions.Brake(limit=200)
 
     def bounce(self, request: Request) -> Response:
@@ -44,9 +43,9 @@ class Gate:
     async def submit(self, request: Request) -> Response:
         """What that page sends."""
         form = await request.form(max_files=0, max_fields=10, max_part_size=4096)
-        return self.enter(request, str(form.get("token", "")).strip(), inside(str(form.get("next", ""))))
+        return await self.enter(request, str(form.get("token", "")).strip(), inside(str(form.get("next", ""))))
 
-    def enter(self, request: Request, token: str, target: str = "/alerts") -> Response:
+    async def enter(self, request: Request, token: str, target: str = "/alerts") -> Response:
         """Exchange a token for a session cookie."""
         settings, now = self._desk.settings, time.monotonic()
         client = request.client.host if request.client else "?"
@@ -55,16 +54,17 @@ class Gate:
             response = self._page(target, f"Too many wrong tokens. Try again in {int(wait) + 1} seconds.", 429)
             response.headers["retry-after"] = str(int(wait) + 1)
             return response
-        account = sessions.account_of(settings, token[:TOKEN_LIMIT])
-        if account is None:
+        auth = self._desk.auth
+        cookie = await run_in_threadpool(auth.enter, token, self._desk.clock())
+        if cookie is None:
             self._per_client.failed(client, now)
             self._all.failed("", now)
             log.warning("wrong token from %s", client)
-            return self._page(target, "This token is not known. `vedette up` prints a link with the right one.", 403)
+            return self._page(target, auth.words.unknown, 403)
         response = RedirectResponse(target, 303)
         response.set_cookie(
             settings.cookie,
-            sessions.issue(settings, account, self._desk.clock()),
+            cookie,
             max_age=settings.session_seconds,
             secure=settings.secure,
             httponly=True,
@@ -81,6 +81,4 @@ class Gate:
         return response
 
     def _page(self, target: str, error: str, status: int = 200) -> Response:
-        return self._desk.templates.response(
-            "signin.html", status, target=target, error=error, settings=self._desk.settings
-        )
+        return self._desk.templates.response("signin.html", status, target=target, error=error, auth=self._desk.auth)

@@ -17,11 +17,14 @@ from vedette_backends.cluster.protocol import Cluster, Object
 from vedette_backends.store.protocol import AlertFilter, Store
 from vedette_crds.problems import Problem
 from vedette_webui import sessions, timespan
+from vedette_webui.auth import Authenticator, Right
 from vedette_webui.render import Templates
 from vedette_webui.sessions import Session
 from vedette_webui.settings import Settings
 
 KINDS = ("LogSource", "AlertRule", "Enrichment", "Incident")
+NAMED = frozenset({"incidents", "alertrules", "logsources"})
+"""Resources that have names in the cluster; events, alerts, dead letters and notes are one right each."""
 MANAGER = "vedette-webui"
 
 
@@ -77,6 +80,8 @@ class Desk:
     """Everything that pages work with; made once.
 
     Attributes:
+        auth: who may do what.
+        namespaces: all that there are; who sees which, `auth` says.
         replay: how dead letters are sent again; None where nothing can.
         problems: what is wrong in the watched folder's files.
         clock: seconds since the epoch.
@@ -86,19 +91,26 @@ class Desk:
     stores: Callable[[str], Store]
     objects: Objects
     templates: Templates
+    auth: Authenticator
+    namespaces: Callable[[], Sequence[str]]
     replay: Replay | None = None
     problems: Callable[[], Sequence[Problem]] = tuple
     clock: Callable[[], float] = time.time
 
+    def session(self, request: Request) -> Session | None:
+        """Who asks; None when nobody is signed in. May block."""
+        return self.auth.read(request.cookies.get(self.settings.cookie, ""), self.clock())
+
 
 @dataclass(slots=True)
 class Visit:
-    """One request of somebody who is signed in."""
+    """One request of somebody who is signed in. `namespaces`: those that they may see."""
 
     desk: Desk
     request: Request
     session: Session
     namespace: str
+    namespaces: Sequence[str]
     form: FormData | ImmutableMultiDict[str, Any] = field(default_factory=ImmutableMultiDict)
     _store: Store | None = None
 
@@ -106,8 +118,7 @@ class Visit:
     def store(self) -> Store:
         """The namespace's store."""
         if not self.namespace:
-            hint = "Put manifests into the folder that `vedette up` watches."
-            raise PageError(404, "There is no namespace yet", hint)
+            raise PageError(404, *self.desk.auth.words.nothing)
         if self._store is None:
             self._store = self.desk.stores(self.namespace)
         return self._store
@@ -138,14 +149,20 @@ class Visit:
             raise PageError(400, f"{name} is longer than {limit} characters", "Shorten it.")
         return value
 
-    def need(self, role: str) -> None:
-        """Raise unless the person has this role."""
-        if not self.session.may(role):
-            raise PageError(
-                403,
-                f"This needs the role {role}, and you are {self.session.role}",
-                "Whoever runs Vedette can give you a token with that role.",
-            )
+    def can(self, verb: str, resource: str, name: str = "") -> bool:
+        """Whether the person has a right in this namespace, on one object when it is named."""
+        return bool(self.namespace) and self.desk.auth.allows(self.session, Right(verb, resource), self.namespace, name)
+
+    def need(self, verb: str, resource: str, name: str = "") -> None:
+        """Raise unless the person has the right."""
+        if not self.namespace:
+            raise PageError(404, *self.desk.auth.words.nothing)
+        if not self.can(verb, resource, name):
+            raise PageError(403, *self.desk.auth.refusal(self.session, Right(verb, resource), self.namespace))
+
+    def named(self, right: Right) -> str:
+        """The custom resource that the address names; "" where the right is on what only the store holds."""
+        return self.request.path_params.get("name", "")[:253] if right.resource in NAMED else ""
 
     def url(self, path: str, **params: Any) -> str:
         """An address in the same namespace; parameters that are None or empty are left out, lists repeat."""
@@ -171,7 +188,7 @@ class Visit:
         settings = self.desk.settings
         theme = self.request.cookies.get("vedette-theme", "")
         return {
-            "namespaces": self.desk.objects.namespaces(),
+            "namespaces": self.namespaces,
             "csrf": sessions.csrf_token(settings, self.session),
             "settings": settings,
             "ranges": timespan.RANGES,
@@ -181,21 +198,32 @@ class Visit:
         }
 
     def _pages(self) -> list[tuple[str, str, str, int, str]]:
-        """The rail: (path, name, icon, number beside it, how the number looks)."""
-        new = self.store.count_alerts(AlertFilter(statuses=("new",)), "status").get("new", 0)
-        unfinished = sum(
+        """The rail: (path, name, icon, number beside it, how the number looks) of the pages that the person may see."""
+        pages = (
+            ("/alerts", "Alerts", "alerts", "alerts", self._new, "accent"),
+            ("/incidents", "Incidents", "incidents", "incidents", self._unfinished, ""),
+            ("/search", "Search", "search", "events", None, ""),
+            ("/rules", "Rules", "rules", "alertrules", lambda: len(self.desk.problems()), "bad"),
+            ("/sources", "Sources", "sources", "logsources", None, ""),
+            ("/dead-letters", "Dead letters", "dead", "deadletters", self._waiting, ""),
+        )
+        return [
+            (path, name, icon, 0 if count is None else count(), tone)
+            for path, name, icon, resource, count, tone in pages
+            if self.can("list", resource)
+        ]
+
+    def _new(self) -> int:
+        return self.store.count_alerts(AlertFilter(statuses=("new",)), "status").get("new", 0)
+
+    def _unfinished(self) -> int:
+        return sum(
             incident.manifest.get("spec", {}).get("phase") != "Closed"
             for incident in self.desk.objects.of("Incident", self.namespace)
         )
-        broken = len(self.desk.problems())
-        return [
-            ("/alerts", "Alerts", "alerts", new, "accent"),
-            ("/incidents", "Incidents", "incidents", unfinished, ""),
-            ("/search", "Search", "search", 0, ""),
-            ("/rules", "Rules", "rules", broken, "bad"),
-            ("/sources", "Sources", "sources", 0, ""),
-            ("/dead-letters", "Dead letters", "dead", self.store.search_dead_letters(size=1)[1], ""),
-        ]
+
+    def _waiting(self) -> int:
+        return self.store.search_dead_letters(size=1)[1]
 
     def redirect(self, path: str, **params: Any) -> Response:
         """Go on to another page after a write."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -16,15 +17,25 @@ from vedette_backends.store.protocol import Heartbeat, Store
 log = logging.getLogger(__name__)
 
 
+def new_incarnation() -> str:
+    """A name for one life of a worker: its counters begin at 0 with it."""
+    return secrets.token_hex(8)
+
+
+def pod_worker(role: str) -> str:
+    """The name in heartbeats of a worker that is one of several in its role: a pod's host name is the pod's name."""
+    return f"{role}@{socket.gethostname()}"
+
+
 class Pulse:
     """Calls `tick(incarnation, started ms)` every `interval` seconds in a thread, and once more when it stops."""
 
-    def __init__(self, interval: float, tick: Callable[[str, int], None]) -> None:
+    def __init__(self, interval: float, tick: Callable[[str, int], None], incarnation: str = "") -> None:
         self._interval = interval
         self._tick = tick
         self._wake = threading.Event()
         self._stopped = False
-        self._incarnation = secrets.token_hex(8)
+        self._incarnation = incarnation or new_incarnation()
         self._started = time.time_ns() // 1_000_000
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
@@ -58,12 +69,19 @@ class Pulse:
 
 
 def beat(
-    store: Store, *, role: str, incarnation: str, started: int, body: Mapping[str, Any], now: int | None = None
+    store: Store,
+    *,
+    role: str,
+    incarnation: str,
+    started: int,
+    body: Mapping[str, Any],
+    now: int | None = None,
+    worker: str = "",
 ) -> None:
-    """Write one heartbeat; `now` in ms, by default the wall clock."""
+    """Write one heartbeat; `now` in ms, by default the wall clock; `worker` where the role alone names nobody."""
     store.put_heartbeat(
         Heartbeat(
-            worker=role,
+            worker=worker or role,
             incarnation=incarnation,
             time=time.time_ns() // 1_000_000 if now is None else now,
             body={**body, "role": role, "pid": os.getpid(), "started": started},

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from vedette_backends.broker.protocol import Message
-from vedette_backends.errors import RefusedError
+from vedette_backends.broker.protocol import Broker, Message
+from vedette_backends.errors import NotFoundError, RefusedError
 
 DEAD_SUFFIX = ".dead"
 
@@ -55,3 +55,16 @@ def with_reason(headers: Mapping[str, str], reason: str) -> dict[str, str]:
     if len(reason) > MAX_REASON_CHARACTERS:
         reason = reason[: MAX_REASON_CHARACTERS - 1] + "…"
     return {**headers, "reason": reason}
+
+
+def existing(broker: Broker, names: Iterable[str]) -> list[str]:
+    """Those of the names that are declared queues. Unlike `Broker.queues` it needs no right to list all of them."""
+    return [name for name in names if _is_declared(broker, name)]
+
+
+def _is_declared(broker: Broker, name: str) -> bool:
+    try:
+        broker.stats(name)
+    except NotFoundError:
+        return False
+    return True

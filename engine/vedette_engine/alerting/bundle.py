@@ -32,6 +32,8 @@ class BundledRule:
         severity, title, summary, owner, runbook, tags: what alerts of this rule say; empty where the compiled
             Sigma document decides.
         sigma: compiled documents, `vedette_engine.detect.rule.Rule.to_json()` each.
+        incident: for rules whose alerts open incidents by themselves: `groupBy` (field names as the rule's author wrote
+            them) and `within` (ms); empty for all others.
     """
 
     name: str
@@ -44,16 +46,22 @@ class BundledRule:
     runbook: str = ""
     tags: Sequence[str] = ()
     version: str = ""
+    incident: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class BundledEnrichment:
-    """One Enrichment: its spec as JSON; tables are blobs, named by `Bundle.tables`."""
+    """One Enrichment: its spec as JSON.
+
+    Attributes:
+        tables: the Enrichment's name → its table: hash of a blob in the store, or `{"pvc": {"claimName", "path"}}` for
+            a file that only the workers can read; empty for one that needs none.
+    """
 
     name: str
     hash: str
     spec: Mapping[str, Any]
-    tables: Mapping[str, str] = field(default_factory=dict)
+    tables: Mapping[str, str | Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

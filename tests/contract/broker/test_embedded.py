@@ -75,6 +75,26 @@ def test_a_place_that_is_no_folder_is_told(tmp_path: Path) -> None:
         open_broker(tmp_path / "file" / "ns")
 
 
+def test_a_full_queue_takes_none_of_a_call(queue: EmbeddedBroker) -> None:
+    queue.declare("small", max_bytes=10)
+    queue.publish([Message("small", b"1234")])
+    with pytest.raises(FullError, match="small is full"):
+        queue.publish([Message("q", b"x"), Message("small", b"1234567")])
+    assert queue.stats("q").ready == 0
+    assert queue.stats("small").bytes == 4
+    queue.publish([Message("small", b"123456")])
+
+
+def test_a_limit_holds_to_the_byte(queue: EmbeddedBroker) -> None:
+    queue.declare("q", max_bytes=4)
+    consumer = queue.consume(["q"], prefetch=1)
+    for _ in range(3):
+        queue.publish([Message("q", b"1234")])
+        with pytest.raises(FullError):
+            queue.publish([Message("q", b"1")])
+        consumer.ack([consumer.fetch(1, 5)[0].tag])
+
+
 def test_a_full_disk_takes_none_and_says_so(queue: EmbeddedBroker) -> None:
     queue.publish([Message("q", b"1")])
     with queue._connection() as connection:

@@ -81,7 +81,9 @@ def test_any_process_may_be_killed_at_any_moment(
         assert all(redelivered == (deliveries > 1) for deliveries, redelivered in times)
 
 
+# RabbitMQ has no transactions over quorum queues: there a part of a call may be durable.
 @pytest.mark.slow
+@pytest.mark.parametrize("place", ["embedded"], indirect=True)
 def test_a_publisher_killed_in_the_middle_leaves_whole_calls(
     place: Any, broker: Broker, heard: Callable[..., str], kill: Callable[..., None]
 ) -> None:

@@ -1,10 +1,17 @@
-"""Any sequence of calls against the simplest broker one can think of."""
+"""Any sequence of calls against the simplest broker one can think of.
 
+The embedded broker does exactly what the model says. RabbitMQ hands messages over before they are fetched, so it can be
+held to laws only: `test_every_message_is_acked_dead_or_still_there`.
+"""
+
+import itertools
+import random
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
-from hypothesis import settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -127,3 +134,56 @@ class BrokerMachine(RuleBasedStateMachine):
 
 TestBrokerMachine = BrokerMachine.TestCase
 TestBrokerMachine.settings = settings(max_examples=20, stateful_step_count=20, deadline=None)
+
+
+_NAMES = itertools.count()
+_STEPS = st.lists(st.sampled_from(["publish", "fetch", "ack", "release", "reject", "reopen"]), max_size=30)
+
+
+@given(steps=_STEPS, dice=st.randoms(use_true_random=False))
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+def test_every_message_is_acked_dead_or_still_there(
+    broker: Broker, take: Callable[..., list[Delivery]], steps: list[str], dice: random.Random
+) -> None:
+    queue = f"q{next(_NAMES)}"
+    broker.declare(queue)
+    consumer = broker.consume([queue], prefetch=3)
+    published = 0
+    done: list[int] = []
+    dead: list[int] = []
+    held: dict[int, Delivery] = {}
+    counted: dict[int, int] = {}
+    for step in steps:
+        if step == "publish":
+            count = dice.randint(1, 4)
+            broker.publish([Message(queue, b"%d" % (published + n)) for n in range(count)])
+            published += count
+        elif step == "fetch":
+            for delivery in consumer.fetch(dice.randint(1, 3), 0.02):
+                body = int(delivery.body)
+                assert body not in held
+                assert delivery.deliveries > counted.get(body, 0)
+                assert delivery.redelivered == (delivery.deliveries > 1)
+                counted[body] = delivery.deliveries
+                held[body] = delivery
+        elif step == "reopen":
+            consumer.close()
+            consumer = broker.consume([queue], prefetch=3)
+            held.clear()
+        elif held:
+            body = dice.choice(sorted(held))
+            tag = held.pop(body).tag
+            if step == "ack":
+                consumer.ack([tag])
+                done.append(body)
+            elif step == "release":
+                consumer.release([tag])
+            else:
+                consumer.reject(tag, "bad")
+                dead.append(body)
+    consumer.close()
+    left = published - len(done) - len(dead)
+    rest = [int(delivery.body) for delivery in take(broker.consume([queue], prefetch=10), left)]
+    buried = [int(each.body) for each in take(broker.consume([f"{queue}.dead"], prefetch=10), len(dead))]
+    assert buried == dead
+    assert sorted([*done, *dead, *rest]) == list(range(published))

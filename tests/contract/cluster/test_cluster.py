@@ -1,4 +1,4 @@
-"""What every Cluster must do; the embedded one and, later, the Kubernetes API."""
+"""What every Cluster must do: the embedded one, and a real Kubernetes API server."""
 
 import itertools
 import threading
@@ -8,8 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vedette_backends.cluster.local import LocalCluster
-from vedette_backends.cluster.protocol import Change, Key, Object
+from vedette_backends.cluster.protocol import Change, Cluster, Event, Key, Object
 from vedette_backends.errors import ConflictError, RefusedError, UnavailableError
 
 
@@ -25,17 +24,23 @@ def incident(name: str = "inc-1", namespace: str = "shop", **spec: Any) -> dict[
 KEY = Key("Incident", "shop", "inc-1")
 
 
-def told(cluster: LocalCluster, after: int = 0) -> list[tuple[Change, str]]:
-    return [(event.change, event.object.key.name) for event in cluster.watch(after, 0)]
+@pytest.fixture(params=["local", "kubernetes"])
+def place(request: pytest.FixtureRequest) -> Any:
+    return request.getfixturevalue(f"{request.param}_place")
 
 
-def read(cluster: LocalCluster) -> Object:
+def told(cluster: Cluster, after: int, count: int) -> list[Event]:
+    """The next changes, as many as are waited for."""
+    return list(itertools.islice(cluster.watch(after, 30), count))
+
+
+def read(cluster: Cluster) -> Object:
     found = cluster.get(KEY)
     assert found is not None
     return found
 
 
-def test_what_was_created_can_be_read_by_others(place: Any, cluster: LocalCluster) -> None:
+def test_what_was_created_can_be_read_by_others(place: Any, cluster: Cluster) -> None:
     made = cluster.create(incident(title="odd"), manager="ui")
     found = read(place.open())
     assert found == made
@@ -45,7 +50,7 @@ def test_what_was_created_can_be_read_by_others(place: Any, cluster: LocalCluste
     assert found.manifest["metadata"]["resourceVersion"] == str(found.version)
 
 
-def test_what_exists_cannot_be_created(cluster: LocalCluster) -> None:
+def test_what_exists_cannot_be_created(cluster: Cluster) -> None:
     cluster.create(incident(), manager="ui")
     with pytest.raises(ConflictError, match="Incident shop/inc-1 exists"):
         cluster.create(incident(title="other"), manager="ui")
@@ -74,15 +79,14 @@ def test_one_of_many_creators_wins(place: Any) -> None:
     assert read(clusters[0]).manifest["spec"] == {"title": str(won[0])}
 
 
-def test_missing_objects_are_none(cluster: LocalCluster) -> None:
+def test_missing_objects_are_none(cluster: Cluster) -> None:
     assert cluster.get(KEY) is None
     assert cluster.list("Incident") == []
     assert cluster.secret("shop", "token", "token") is None
     assert cluster.config("shop", "owners", "owners.csv") is None
-    assert cluster.version() == 0
 
 
-def test_lists_are_of_one_kind_by_namespace_and_name(cluster: LocalCluster) -> None:
+def test_lists_are_of_one_kind_by_namespace_and_name(cluster: Cluster) -> None:
     for namespace, name in (("b", "2"), ("a", "3"), ("b", "1")):
         cluster.create(incident(name, namespace), manager="ui")
     cluster.create({"kind": "Secret", "metadata": {"name": "s", "namespace": "a"}}, manager="ui")
@@ -90,7 +94,7 @@ def test_lists_are_of_one_kind_by_namespace_and_name(cluster: LocalCluster) -> N
     assert [found.key.name for found in cluster.list("Incident", "b")] == ["1", "2"]
 
 
-def test_apply_creates_and_replaces(cluster: LocalCluster) -> None:
+def test_apply_creates_and_replaces(cluster: Cluster) -> None:
     first = cluster.apply(incident(title="a"), manager="ui")
     second = cluster.apply(incident(phase="Closed"), manager="ui")
     assert (first.generation, second.generation) == (1, 2)
@@ -98,7 +102,7 @@ def test_apply_creates_and_replaces(cluster: LocalCluster) -> None:
     assert second.manifest["spec"] == {"phase": "Closed"}
 
 
-def test_a_write_under_an_old_version_conflicts(cluster: LocalCluster) -> None:
+def test_a_write_under_an_old_version_conflicts(cluster: Cluster) -> None:
     made = cluster.create(incident(), manager="ui")
     cluster.apply({**made.manifest, "spec": {"title": "first"}}, manager="ui")
     with pytest.raises(ConflictError, match=f"read at version {made.version}"):
@@ -106,22 +110,23 @@ def test_a_write_under_an_old_version_conflicts(cluster: LocalCluster) -> None:
     assert read(cluster).manifest["spec"] == {"title": "first"}
 
 
-def test_a_write_under_a_version_of_something_deleted_conflicts(cluster: LocalCluster) -> None:
+def test_a_write_under_a_version_of_something_deleted_conflicts(cluster: Cluster) -> None:
     made = cluster.create(incident(), manager="ui")
     cluster.delete(KEY)
     with pytest.raises(ConflictError, match="does not exist"):
         cluster.apply(made.manifest, manager="ui")
 
 
-def test_labels_raise_the_version_only(cluster: LocalCluster) -> None:
+def test_labels_raise_the_version_only(cluster: Cluster) -> None:
     first = cluster.create(incident(), manager="ui")
     labelled = incident()
     labelled["metadata"]["labels"] = {"team": "blue"}
     second = cluster.apply(labelled, manager="ui")
-    assert (second.generation, second.version) == (first.generation, first.version + 1)
+    assert second.generation == first.generation
+    assert second.version > first.version
 
 
-def test_status_does_not_raise_the_generation(cluster: LocalCluster) -> None:
+def test_status_does_not_raise_the_generation(cluster: Cluster) -> None:
     first = cluster.create(incident(), manager="ui")
     cluster.patch_status(KEY, {"phase": "open"})
     second = read(cluster)
@@ -130,7 +135,7 @@ def test_status_does_not_raise_the_generation(cluster: LocalCluster) -> None:
     assert second.version > first.version
 
 
-def test_status_is_replaced_as_a_whole_and_stays_when_the_rest_changes(cluster: LocalCluster) -> None:
+def test_status_is_replaced_as_a_whole_and_stays_when_the_rest_changes(cluster: Cluster) -> None:
     cluster.create(incident(), manager="ui")
     cluster.patch_status(KEY, {"a": 1})
     cluster.patch_status(KEY, {"b": 2})
@@ -139,20 +144,20 @@ def test_status_is_replaced_as_a_whole_and_stays_when_the_rest_changes(cluster: 
     assert "status" not in read(cluster).manifest
 
 
-def test_status_of_what_is_gone_is_no_error(cluster: LocalCluster) -> None:
+def test_status_of_what_is_gone_is_no_error(cluster: Cluster) -> None:
     cluster.patch_status(KEY, {"a": 1})
     assert cluster.get(KEY) is None
 
 
-@pytest.mark.parametrize(("old", "new"), [(1, True), (1, 1.0), (0, False), ("1", 1), ([1], [1, 1])], ids=repr)
-def test_values_that_only_python_holds_for_equal_are_a_change(cluster: LocalCluster, old: Any, new: Any) -> None:
+@pytest.mark.parametrize(("old", "new"), [(1, True), (0, False), ("1", 1), ([1], [1, 1])], ids=repr)
+def test_values_that_only_python_holds_for_equal_are_a_change(cluster: Cluster, old: Any, new: Any) -> None:
     cluster.apply(incident(value=old), manager="ui")
     changed = cluster.apply(incident(value=new), manager="ui")
-    assert changed.generation == (1 if old == new and type(old) is type(new) else 2)
+    assert changed.generation == 2
     assert repr(changed.manifest["spec"]["value"]) == repr(new)
 
 
-def test_nothing_new_is_no_change(cluster: LocalCluster) -> None:
+def test_nothing_new_is_no_change(cluster: Cluster) -> None:
     cluster.apply(incident(a=1, b=2), manager="ui")
     cluster.patch_status(KEY, {"a": 1})
     version = cluster.version()
@@ -161,7 +166,7 @@ def test_nothing_new_is_no_change(cluster: LocalCluster) -> None:
     assert cluster.version() == version
 
 
-def test_a_deleted_object_is_gone(cluster: LocalCluster) -> None:
+def test_a_deleted_object_is_gone(cluster: Cluster) -> None:
     cluster.create(incident(), manager="ui")
     cluster.delete(KEY)
     cluster.delete(KEY)
@@ -169,7 +174,8 @@ def test_a_deleted_object_is_gone(cluster: LocalCluster) -> None:
     assert cluster.create(incident(), manager="ui").generation == 1
 
 
-def test_a_watch_tells_every_change_once_in_order(cluster: LocalCluster) -> None:
+def test_a_watch_tells_every_change_once_in_order(cluster: Cluster) -> None:
+    start = cluster.version()
     cluster.create(incident(), manager="ui")
     cluster.patch_status(KEY, {"a": 1})
     cluster.create(incident("inc-2"), manager="ui")
@@ -182,27 +188,55 @@ def test_a_watch_tells_every_change_once_in_order(cluster: LocalCluster) -> None
         (Change.SET, "inc-1"),
         (Change.DELETED, "inc-1"),
     ]
-    assert told(cluster) == changes
-    versions = [event.object.version for event in cluster.watch(0, 0)]
+
+    def names(events: list[Event]) -> list[tuple[Change, str]]:
+        return [(event.change, event.object.key.name) for event in events]
+
+    events = told(cluster, start, len(changes))
+    assert names(events) == changes
+    versions = [event.object.version for event in events]
     assert versions == sorted(set(versions))
     assert versions[-1] == cluster.version()
-    for place, version in enumerate(versions, 1):
-        assert told(cluster, version) == changes[place:]
+    assert list(cluster.watch(versions[-1], 0)) == []
+    for number, version in enumerate(versions[:-1], 1):
+        assert names(told(cluster, version, len(changes) - number)) == changes[number:]
 
 
-def test_a_deletion_tells_the_last_state_also_when_the_name_is_used_again(cluster: LocalCluster) -> None:
+def test_changes_of_a_status_alone_can_be_passed_over(cluster: Cluster) -> None:
+    start = cluster.version()
+    cluster.create(incident(), manager="ui")
+    cluster.patch_status(KEY, {"a": 1})
+    cluster.patch_status(KEY, {"a": 2})
+    cluster.delete(KEY)
+    changes = [event.change for event in itertools.islice(cluster.watch(start, 30, statuses=False), 2)]
+    assert changes == [Change.SET, Change.DELETED]
+
+
+def test_a_watch_from_the_beginning_tells_what_exists(place: Any, cluster: Cluster) -> None:
+    cluster.create(incident(), manager="ui")
+    cluster.create(incident("inc-2"), manager="ui")
+    events = told(place.open(), 0, 2)
+    assert [(event.change, event.object.key.name) for event in events] == [
+        (Change.SET, "inc-1"),
+        (Change.SET, "inc-2"),
+    ]
+
+
+def test_a_deletion_tells_the_last_state_also_when_the_name_is_used_again(cluster: Cluster) -> None:
+    start = cluster.version()
     cluster.create(incident(life=1), manager="ui")
     cluster.delete(KEY)
     cluster.create(incident(life=2), manager="ui")
-    events = [(event.change, event.object.manifest["spec"]["life"]) for event in cluster.watch(0, 0)]
+    events = [(event.change, event.object.manifest["spec"]["life"]) for event in told(cluster, start, 3)]
     assert events == [(Change.SET, 1), (Change.DELETED, 1), (Change.SET, 2)]
 
 
-def test_a_watch_goes_on_while_others_write(place: Any, cluster: LocalCluster) -> None:
+def test_a_watch_goes_on_while_others_write(place: Any, cluster: Cluster) -> None:
     seen: list[str] = []
+    start = cluster.version()
 
     def follow() -> None:
-        for event in cluster.watch(0, 60):
+        for event in cluster.watch(start, 60):
             seen.append(event.object.key.name)
             if event.object.key.name == "last":
                 return
@@ -217,8 +251,8 @@ def test_a_watch_goes_on_while_others_write(place: Any, cluster: LocalCluster) -
     assert seen == names
 
 
-def test_closing_ends_a_watch(cluster: LocalCluster) -> None:
-    watch = cluster.watch(0, 60)
+def test_closing_ends_a_watch(cluster: Cluster) -> None:
+    watch = cluster.watch(cluster.version(), 60)
     cluster.create(incident(), manager="ui")
     next(watch)
     cluster.close()
@@ -227,12 +261,12 @@ def test_closing_ends_a_watch(cluster: LocalCluster) -> None:
         cluster.get(KEY)
 
 
-def test_values_of_secrets_and_config_maps(cluster: LocalCluster) -> None:
+def test_values_of_secrets_and_config_maps(cluster: Cluster) -> None:
     cluster.create(
         {
             "kind": "Secret",
             "metadata": {"name": "s", "namespace": "shop"},
-            "data": {"both": "b2xk", "coded": "AP8=\n", "bad": "?"},
+            "data": {"both": "b2xk", "coded": "AP8=\n"},
             "stringData": {"both": "new"},
         },
         manager="ui",
@@ -253,8 +287,6 @@ def test_values_of_secrets_and_config_maps(cluster: LocalCluster) -> None:
         None,
     ]
     assert cluster.secret("other", "s", "both") is None
-    with pytest.raises(RefusedError, match=r"Secret shop/s: data\.bad is not base64"):
-        cluster.secret("shop", "s", "bad")
 
 
 @pytest.mark.parametrize(
@@ -269,17 +301,20 @@ def test_values_of_secrets_and_config_maps(cluster: LocalCluster) -> None:
         pytest.param(incident(text="\ud800"), id="half a character"),
     ],
 )
-def test_what_cannot_be_kept_is_refused(cluster: LocalCluster, manifest: dict[str, Any]) -> None:
+def test_what_cannot_be_kept_is_refused(cluster: Cluster, manifest: dict[str, Any]) -> None:
+    before = cluster.version()
     with pytest.raises(RefusedError):
         cluster.apply(manifest, manager="ui")
-    assert cluster.version() == 0
+    assert cluster.version() == before
+    assert cluster.list("Incident") == []
 
 
 _JSON = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(2**63), 2**63 - 1)
-    | st.floats(allow_nan=False, allow_infinity=False)
+    # Kubernetes writes whole numbers without a point; that the embedded cluster keeps it is tested with it.
+    | st.floats(allow_nan=False, allow_infinity=False).filter(lambda number: not number.is_integer())
     | st.text(st.characters(exclude_categories=["Cs"])),
     lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text("ab.$\x00ü", max_size=3), children),
     max_leaves=8,
@@ -288,9 +323,7 @@ _JSON = st.recursive(
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(specs=st.lists(st.dictionaries(st.text("abc", max_size=3), _JSON, max_size=3), min_size=2, max_size=4))
-def test_the_generation_grows_with_the_spec_and_only_with_it(
-    cluster: LocalCluster, specs: list[dict[str, Any]]
-) -> None:
+def test_the_generation_grows_with_the_spec_and_only_with_it(cluster: Cluster, specs: list[dict[str, Any]]) -> None:
     cluster.delete(KEY)
     last = cluster.apply(incident(**specs[0]), manager="ui")
     for before, spec in itertools.pairwise(specs):

@@ -13,7 +13,7 @@ from vedette_backends.cluster.protocol import Change, Key
 from vedette_backends.errors import RefusedError
 
 
-def config(name: str, **data: str) -> dict[str, Any]:
+def config(name: str, **data: Any) -> dict[str, Any]:
     return {"kind": "ConfigMap", "metadata": {"name": name, "namespace": "shop"}, "data": data}
 
 
@@ -75,3 +75,24 @@ def test_namespaces_are_those_with_objects(cluster: LocalCluster) -> None:
     cluster.create(config("a"), manager="ui")
     cluster.create({"kind": "ConfigMap", "metadata": {"name": "b"}}, manager="ui")
     assert list(cluster.namespaces()) == ["default", "shop"]
+
+
+def test_a_new_cluster_begins_at_version_zero(cluster: LocalCluster) -> None:
+    assert cluster.version() == 0
+
+
+def test_a_whole_number_with_a_point_is_another_value(cluster: LocalCluster) -> None:
+    """A Kubernetes API server keeps no such difference."""
+    cluster.apply(config("c", n=1), manager="ui")
+    changed = cluster.apply(config("c", n=1.0), manager="ui")
+    assert changed.generation == 2
+    assert repr(changed.manifest["data"]) == "{'n': 1.0}"
+
+
+def test_a_value_that_is_not_base64_is_refused_without_showing_it(cluster: LocalCluster) -> None:
+    """A Kubernetes API server takes no such Secret."""
+    cluster.create(
+        {"kind": "Secret", "metadata": {"name": "s", "namespace": "shop"}, "data": {"bad": "?"}}, manager="ui"
+    )
+    with pytest.raises(RefusedError, match=r"Secret shop/s: data\.bad is not base64"):
+        cluster.secret("shop", "s", "bad")

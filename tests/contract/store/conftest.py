@@ -2,26 +2,73 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.servers.elasticsearch import Elasticsearch, shared
 
-from vedette_backends.store.embedded import open_store
+from vedette_backends.store import elasticsearch, embedded
+from vedette_backends.store.elastic_admin import ElasticsearchAdmin
+from vedette_backends.store.elasticsearch import Connection
 from vedette_backends.store.protocol import NewEvent, Store
 
 T0 = 1_795_348_800_000
 """2026-11-22T12:00:00Z: no test depends on the clock of the machine."""
 
+BACKENDS = ["embedded", "elasticsearch"]
+
 MakeEvent = Callable[..., NewEvent]
 
 
-@pytest.fixture(params=["embedded"])
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Elasticsearch:
+    """The Elasticsearch of this test session."""
+    root = tmp_path_factory.getbasetemp()
+    return shared((root if worker_id == "master" else root.parent) / "servers")
+
+
+@pytest.fixture(scope="session")
+def admin(server: Elasticsearch) -> Iterator[ElasticsearchAdmin]:
+    admin = ElasticsearchAdmin(server.settings)
+    yield admin
+    admin.close()
+
+
+@pytest.fixture(scope="session")
+def connection(server: Elasticsearch) -> Iterator[Connection]:
+    """The administrator's; the keys of the parts have tests of their own."""
+    connection = elasticsearch.connect(server.settings, clock=lambda: T0)
+    yield connection
+    connection.close()
+
+
+@pytest.fixture(scope="session")
+def templates(admin: ElasticsearchAdmin) -> Iterator[str]:
+    """A namespace with templates: they are what takes long to make."""
+    name = "t" + secrets.token_hex(6)
+    admin.ensure_templates(name, ["30d", "7d"])
+    yield name
+    admin.drop_namespace(name)
+
+
+@pytest.fixture
+def namespace(admin: ElasticsearchAdmin, templates: str) -> Iterator[str]:
+    """One with templates, and nothing else yet."""
+    yield templates
+    admin.drop_indices(templates)
+
+
+@pytest.fixture(params=BACKENDS)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """An empty store that creates events."""
-    assert request.param == "embedded"
-    opened = open_store(tmp_path / "ns" / "shop", writer=True, clock=lambda: T0)
+    opened: Store
+    if request.param == "embedded":
+        opened = embedded.open_store(tmp_path / "ns" / "shop", writer=True, clock=lambda: T0)
+    else:
+        opened = request.getfixturevalue("connection").store(request.getfixturevalue("namespace"))
     yield opened
     opened.close()
 

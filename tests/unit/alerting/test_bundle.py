@@ -30,9 +30,10 @@ rules = st.builds(
     runbook=names,
     tags=st.lists(names, max_size=3),
     version=names,
+    incident=objects,
 )
 enrichments = st.builds(
-    BundledEnrichment, name=names, hash=names, spec=objects, tables=st.dictionaries(names, names, max_size=2)
+    BundledEnrichment, name=names, hash=names, spec=objects, tables=st.dictionaries(names, names | objects, max_size=2)
 )
 bundles = st.builds(
     Bundle,

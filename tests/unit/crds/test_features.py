@@ -38,11 +38,26 @@ def test_sources_that_work_are_not_named(form: str) -> None:
         ({"input": {"kubernetesAudit": HTTP["http"]}}, ["spec.input.kubernetesAudit"]),
         ({"format": "cef", "parser": "acme.firewall"}, ["spec.format", "spec.parser"]),
         ({"workers": {"mode": "dedicated"}}, ["spec.workers.mode"]),
+        ({"input": {"amqp": {}}}, ["spec.input.amqp"]),
         ({"retention": {"archive": "400d"}}, ["spec.retention.archive"]),
     ],
 )
 def test_sources_that_ask_for_more_are_named_with_the_place(spec: dict[str, Any], paths: list[str]) -> None:
     assert source(**spec) == paths
+
+
+@pytest.mark.parametrize("spec", [{"workers": {"mode": "dedicated"}}, {"input": {"amqp": {"exchange": "x"}}}])
+def test_what_only_a_cluster_can_do_is_told_to_embedded_users_alone(spec: dict[str, Any]) -> None:
+    manifest = {**HEAD, "kind": "LogSource", "spec": {"input": HTTP, "dataset": "a", **spec}}
+    model = KINDS["LogSource"].model_validate(manifest)
+    assert not_yet_supported(model, cluster=True) == []
+    (problem,) = not_yet_supported(model)
+    assert "embedded mode" in problem.message
+
+
+def test_what_no_mode_can_do_is_told_in_a_cluster_too() -> None:
+    manifest = {**HEAD, "kind": "LogSource", "spec": {"input": HTTP, "dataset": "a", "format": "cef"}}
+    assert len(not_yet_supported(KINDS["LogSource"].model_validate(manifest), cluster=True)) == 1
 
 
 @pytest.mark.parametrize("operation", [{"set": {"a": 1}}, {"rename": {"a": "b"}}, {"drop": ["a"]}])
@@ -60,7 +75,11 @@ def test_enrichments_that_come_later_are_named() -> None:
         ({"sigma": SIGMA, "incident": {"open": "never", "groupBy": ["a"], "within": "1h"}}, []),
         ({"sigma": SIGMA + "description: no correlation here\n"}, []),
         ({"sigma": SIGMA, "lateness": "5m", "suppress": {"for": "1h"}}, ["spec.lateness", "spec.suppress"]),
-        ({"sigma": SIGMA, "rollout": {}, "incident": {"open": "auto"}}, ["spec.rollout", "spec.incident.open"]),
+        ({"sigma": SIGMA, "incident": {"open": "auto", "groupBy": ["a"]}}, []),
+        (
+            {"sigma": SIGMA, "rollout": {}, "incident": {"open": "auto", "template": "t"}},
+            ["spec.rollout", "spec.incident.template"],
+        ),
         ({"sigma": f"{SIGMA}---\ntitle: y\ncorrelation: {{type: event_count}}\n"}, ["spec.sigma"]),
         ({"severity": "low", "absence": {"query": "*", "for": "1h"}}, ["spec.absence"]),
     ],

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vedette_backends.cluster.protocol import Key, Object
 from vedette_backends.store.protocol import Alert
 from vedette_crds.conditions import REASONS, TYPES
-from vedette_crds.duration import parse_duration
+from vedette_crds.duration import format_duration, parse_duration
 from vedette_crds.incident import Incident, IncidentStatus
 from vedette_operator.incidents import HOUR, MINUTE, SLA, status
 
@@ -125,6 +126,13 @@ def test_worse_incidents_have_shorter_limits() -> None:
     assert SLA["critical"].contain == 4 * HOUR
 
 
+def test_the_limits_are_the_documented_ones() -> None:
+    for severity, limits in SLA.items():
+        if limits.acknowledge and limits.contain:
+            told = f"{format_duration(limits.acknowledge)} and {format_duration(limits.contain)}"
+            assert re.search(rf"{told}( after opening)? when( it is)? {severity}", TYPES["SLA"])
+
+
 def test_a_status_changes_only_when_something_did() -> None:
     first = look(incident(), 1)
     assert look(incident(), 2, first) == first
@@ -160,11 +168,12 @@ def test_entities_are_collected_from_the_events_of_its_alerts() -> None:
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=300),
     lambda inner: st.lists(inner, max_size=30) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=40,
+    max_leaves=15,
 )
 names = st.sampled_from(["host.name", "user.name", "source.ip", "process.executable", "file.path", "other"])
 
 
+@settings(max_examples=30)
 @given(
     st.lists(st.lists(st.dictionaries(names, json_values), max_size=3).map(lambda found: alert(*found)), max_size=5),
     st.integers(0, 10**6),

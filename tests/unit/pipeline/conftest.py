@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.helpers import until
@@ -159,10 +160,10 @@ class Namespace:
         return self.store.search_dead_letters(state=state, size=500)[0]
 
     # workers --------------------------------------------------------------------------------------------------------
-    def worker(self, *, make: MakeTry = make_try, store: Store | None = None) -> PipelineWorker:
-        """A worker that runs in a thread until the test ends."""
+    def worker(self, *, make: MakeTry = make_try, store: Store | None = None, **settings: Any) -> PipelineWorker:
+        """A worker that runs in a thread until the test ends; `settings` as its own."""
         made = PipelineWorker(
-            Settings(NAMESPACE, bundle_interval=0.02, beat_interval=0.05),
+            Settings(NAMESPACE, bundle_interval=0.02, beat_interval=0.05, **settings),
             store or self.store,
             self.broker,
             make,

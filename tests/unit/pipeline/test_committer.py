@@ -37,7 +37,7 @@ def batch_of(line: Any) -> Callable[[Consumer], Batch]:
                 line.processor.process(
                     record, Arrival(message.source, message.ingested, 1, delivery.redelivered), batch.effects
                 )
-            batch.tags.append(delivery.tag)
+            batch.tags.append((consumer, delivery.tag))
         return batch
 
     return take
@@ -50,8 +50,8 @@ def two_classes(space: Any, line: Any, make_source: Manifest, make_rule: Manifes
     line.load(*manifests)
 
 
-def commit(line: Any, store: Any, consumer: Consumer, batch: Batch) -> Committer:
-    made = Committer(store, consumer, line.processor.counters)
+def commit(space: Any, line: Any, store: Any, batch: Batch) -> Committer:
+    made = Committer(store, space.broker, line.processor.counters)
     assert made.commit(batch)
     return made
 
@@ -67,7 +67,7 @@ def test_a_failing_store_neither_loses_nor_doubles_anything(
     space.send(b"{}", source="web", keyed=False)
     consumer = space.broker.consume(["events.app", "events.web"], prefetch=10)
     store = unavailable(space.store, {method: [error, error]}, [method] if late else [])
-    made = commit(line, store, consumer, batch_of(consumer))
+    made = commit(space, line, store, batch_of(consumer))
     assert store.failures == {method: []}
     assert made.problem == ""
     assert space.count() == 3
@@ -96,7 +96,7 @@ def test_what_was_stored_before_a_failure_is_not_stored_again(
         return real(retention, events)
 
     store.create_events = create
-    commit(line, store, consumer, batch_of(consumer))
+    commit(space, line, store, batch_of(consumer))
     assert space.count() == 3
     totals = line.processor.counters.totals
     assert (totals["events"], totals["stored"], totals["duplicates"]) == (3, 3, 0)
@@ -109,7 +109,7 @@ def test_alerts_that_were_written_before_a_failure_are_counted(
     space.send(b'{"event":{"action":"marked"}}')
     consumer = space.broker.consume(["events.app"], prefetch=10)
     store = unavailable(space.store, {"create_events": [UnavailableError("gone")]})
-    commit(line, store, consumer, batch_of(consumer))
+    commit(space, line, store, batch_of(consumer))
     assert line.processor.counters.totals["alerts"] == 1
     assert line.processor.counters.to_json(1)["rules"]["marked"]["alerts"] == 1
 
@@ -119,7 +119,7 @@ def test_nothing_is_acknowledged_before_it_is_stored(space: Any, line: Any, batc
     space.send(b"{}")
     consumer = space.broker.consume(["events.app"], prefetch=10)
     store = unavailable(space.store, {"create_events": [UnavailableError("gone")] * 100_000})
-    made = Committer(store, consumer, line.processor.counters)
+    made = Committer(store, space.broker, line.processor.counters)
     made.give_up()
     assert not made.commit(batch_of(consumer))
     assert space.count() == 0
@@ -133,7 +133,7 @@ def test_a_repeated_delivery_is_counted_as_duplicate_and_stored_once(space: Any,
     for _ in range(2):
         space.send(b'{"event":{"action":"marked"}}', key="same")
     consumer = space.broker.consume(["events.app"], prefetch=10)
-    commit(line, space.store, consumer, batch_of(consumer))
+    commit(space, line, space.store, batch_of(consumer))
     totals = line.processor.counters.totals
     assert space.count() == 1
     assert (totals["events"], totals["stored"], totals["duplicates"], totals["alerts"]) == (2, 1, 1, 1)
@@ -144,7 +144,7 @@ def test_another_content_under_the_same_key_is_a_dead_letter(space: Any, line: A
     for content in (b'{"a":1}', b'{"a":2}', b'{"a":3}', b'{"a":2}'):
         space.send(content, key="same")
     consumer = space.broker.consume(["events.app"], prefetch=10)
-    commit(line, space.store, consumer, batch_of(consumer))
+    commit(space, line, space.store, batch_of(consumer))
     (stored,) = space.events()
     assert stored.document["vedette.other"]["a"] == 1
     letters = space.letters()
@@ -157,7 +157,7 @@ def test_a_fault_of_the_program_acknowledges_nothing(space: Any, line: Any, batc
     space.send(b"{}")
     consumer = space.broker.consume(["events.app"], prefetch=10)
     store = unavailable(space.store, {"create_events": [ZeroDivisionError()]})
-    made = Committer(store, consumer, line.processor.counters)
+    made = Committer(store, space.broker, line.processor.counters)
     with pytest.raises(ZeroDivisionError):
         made.commit(batch_of(consumer))
     assert space.broker.stats("events.app").unacked == 1

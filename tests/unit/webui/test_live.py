@@ -202,3 +202,21 @@ def test_a_store_that_fails_ends_the_stream_so_that_the_page_comes_back(world: A
         assert live.streams == 0
 
     asyncio.run(scene())
+
+
+def test_a_reader_whose_right_was_taken_away_hears_no_more(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PING", 0.05)
+    monkeypatch.setattr(module, "CHECK", 0.0)
+    allowed = True
+
+    async def scene() -> None:
+        nonlocal allowed
+        live = Live()
+        stream = live.stream("shop", world.store, None, None, "", lambda: allowed)
+        await next_event(stream, "ping")
+        allowed = False
+        async with asyncio.timeout(10):
+            assert [event async for event in stream] == []
+        assert live.streams == 0
+
+    asyncio.run(scene())

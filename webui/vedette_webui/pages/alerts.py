@@ -9,6 +9,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from vedette_backends.cluster.protocol import Object
 from vedette_backends.errors import ConflictError, NotFoundError
 from vedette_backends.store.protocol import Alert, AlertFilter, StoredEvent
 from vedette_webui import chart, why
@@ -107,14 +108,17 @@ def show(visit: Visit) -> Response:
         similar_total=max(similar.total - 1, 0),
         entities=[(name, value, _alerts_with(visit, value)) for name, value in found],
         history=store.list_records("history", alert.id),
-        incidents=[
-            each for each in visit.desk.objects.of("Incident", visit.namespace)
-            if each.manifest.get("spec", {}).get("phase") != "Closed"
-        ][-20:],
+        incidents=_open_incidents(visit),
         dispositions=DISPOSITIONS,
         others=False,
         tab=visit.query.get("tab", ""),
-    )  # fmt: skip
+    )
+
+
+def _open_incidents(visit: Visit) -> list[Object]:
+    """Those that an alert may be added to, as far as the person may see them."""
+    found = visit.desk.objects.of("Incident", visit.namespace) if visit.can("list", "incidents") else []
+    return [each for each in found if each.manifest.get("spec", {}).get("phase") != "Closed"][-20:]
 
 
 def evidence(alert: Alert) -> list[StoredEvent]:
@@ -133,6 +137,7 @@ def actions(visit: Visit) -> Response:
     """Acknowledge, close, reopen or assign one alert or many, under the versions that the person saw."""
     action = visit.text("action")
     workflow = _workflow(visit, action)
+    _need_for(visit, workflow)
     changed, before, conflicts = [], [], 0
     for alert_id, version in chosen(visit):
         old = visit.store.get_alert(alert_id)
@@ -164,6 +169,7 @@ def undo(visit: Visit) -> Response:
     for alert_id, version, workflow in items[:BULK]:
         if not all(key in _BLANK and _valid(key, value) for key, value in workflow.items()):
             raise PageError(400, "This cannot be undone")
+        _need_for(visit, workflow)
         try:
             set_workflow(visit, alert_id, version, workflow)
             restored += 1
@@ -196,6 +202,14 @@ def set_workflow(visit: Visit, alert_id: str, version: int, workflow: Mapping[st
 
 
 _BLANK: dict[str, str] = {"status": "new", "owner": "", "disposition": ""}
+
+
+def _need_for(visit: Visit, workflow: Mapping[str, Any]) -> None:
+    """Whoever closes or opens again disposes of an alert; everything else is part of acknowledging it."""
+    if "disposition" in workflow or workflow.get("status") == "closed":
+        visit.need("dispose", "alerts")
+    if "owner" in workflow or workflow.get("status") == "acknowledged":
+        visit.need("acknowledge", "alerts")
 
 
 def _valid(key: str, value: Any) -> bool:

@@ -30,7 +30,7 @@ def index(visit: Visit) -> Response:
         state=state,
         states=STATES,
         sources=[each.key.name for each in visit.desk.objects.of("LogSource", visit.namespace)],
-        can_replay=visit.desk.replay is not None,
+        can_replay=visit.desk.replay is not None and visit.can("replay", "deadletters"),
     )
 
 
@@ -38,6 +38,7 @@ def actions(visit: Visit) -> Response:
     """Replay or dismiss the chosen ones."""
     ids = [str(one) for one in visit.form.getlist("letter")][:1000]
     action = visit.text("action")
+    visit.need("replay" if action == "replay" else "dispose", "deadletters")
     if not ids:
         raise PageError(400, "Nothing is selected", "Select dead letters first.")
     if action == "replay":

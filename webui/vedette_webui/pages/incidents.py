@@ -85,9 +85,13 @@ def escalate(visit: Visit) -> Response:
     name = visit.text("incident", 63)
     taken = next((str(alert.workflow["incident"]) for alert in found if alert.workflow.get("incident")), "")
     if not name:
+        if not taken:
+            visit.need("create", "incidents")
         name = taken or _open(visit, found)
-    elif visit.desk.objects.cluster.get(Key("Incident", visit.namespace, name)) is None:
-        raise PageError(404, f"There is no incident {name}", "It may have been deleted; open a new one.")
+    else:
+        visit.need("patch", "incidents", name)
+        if visit.desk.objects.cluster.get(Key("Incident", visit.namespace, name)) is None:
+            raise PageError(404, f"There is no incident {name}", "It may have been deleted; open a new one.")
     stayed = 0
     for alert in found:
         stayed += not link(visit, alert, name)

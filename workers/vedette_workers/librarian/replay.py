@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from vedette_backends.broker.protocol import Broker, Message
 from vedette_backends.store.protocol import DeadLetter, Store
 from vedette_engine.wire import QUEUE_PREFIX, Run, encode
-from vedette_workers.pipeline.effects import ATTEMPT
+from vedette_workers.pipeline.effects import ATTEMPT, CUT, ENCODING
 
 AT_ONCE = 20
 """Letters in one call of the broker; each may be as large as a message can be."""
@@ -16,7 +16,8 @@ AT_ONCE = 20
 def replay(store: Store, broker: Broker, ids: Sequence[str]) -> int:
     """Publish these letters and mark them replayed; returns how many.
 
-    Letters that do not exist, and those of a source that has no queue, are passed over and stay as they are.
+    Letters that do not exist or do not hold all of what came, and those of a source that has no queue, are passed over
+    and stay as they are.
     A crash in between publishes some twice, which is harmless: the ids are the old ones, and are looked up.
     """
     queues = frozenset(broker.queues())
@@ -24,11 +25,15 @@ def replay(store: Store, broker: Broker, ids: Sequence[str]) -> int:
     done = 0
     for start in range(0, len(distinct), AT_ONCE):
         found = map(store.get_dead_letter, distinct[start : start + AT_ONCE])
-        letters = [letter for letter in found if letter is not None and _queue(letter) in queues]
+        letters = [letter for letter in found if letter is not None and _replayable(letter, queues)]
         if letters:
             broker.publish([_message(letter) for letter in letters])
             done += store.mark_dead_letters([letter.id for letter in letters], "replayed")
     return done
+
+
+def _replayable(letter: DeadLetter, queues: Container[str]) -> bool:
+    return CUT not in letter.headers and _queue(letter) in queues
 
 
 def _queue(letter: DeadLetter) -> str:
@@ -38,6 +43,8 @@ def _queue(letter: DeadLetter) -> str:
 def _message(letter: DeadLetter) -> Message:
     headers = letter.headers
     attempt = {ATTEMPT: letter.id}
+    if ENCODING in headers:
+        attempt[ENCODING] = headers[ENCODING]
     if letter.reason == "UnreadableMessage":
         return Message(_queue(letter), letter.original, {**headers, **attempt})
     # Keyed, whoever chose the key: the id may be stored already, when a letter is replayed twice.

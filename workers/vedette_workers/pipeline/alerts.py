@@ -9,6 +9,7 @@ from typing import Any
 from vedette_backends.store.protocol import Alert
 from vedette_engine.alerting.bundle import BundledRule
 from vedette_engine.alerting.ids import alert_id
+from vedette_engine.alerting.notices import Notice, group_of
 from vedette_engine.alerting.summary import fields_of, render
 from vedette_engine.detect.explain import explain_briefly, explainable
 from vedette_engine.detect.ir import Node
@@ -24,6 +25,8 @@ class _Known:
     rule: BundledRule
     document: str
     resolve: Mapping[str, str]
+    group: tuple[str, ...] = ()
+    """Names in the event of the fields whose values alerts of one incident share."""
 
 
 class Alerting:
@@ -39,7 +42,8 @@ class Alerting:
         """A new or changed AlertRule with its compiled documents."""
         for sigma, document in zip(documents, _identities(documents), strict=True):
             resolve = {name: ECS.field(sigma.logsource, name) for name in fields_of(rule.summary)}
-            self._known[sigma.key] = _Known(rule, document, resolve)
+            group = tuple(ECS.field(sigma.logsource, name) for name in rule.incident.get("groupBy", ()))
+            self._known[sigma.key] = _Known(rule, document, resolve, group)
 
     def forget(self, name: str) -> None:
         """An AlertRule that is gone or about to be replaced."""
@@ -77,6 +81,14 @@ class Alerting:
                 "events": [{"id": event_id, "time": time, "document": document}],
             },
         )
+
+    def notice(self, sigma: Rule, event: Mapping[str, Any], alert: Alert) -> Notice | None:
+        """What the responder is told of the alert; None where the rule opens no incidents by itself."""
+        known = self._known[sigma.key]
+        if not known.rule.incident:
+            return None
+        group = group_of([event.get(name) for name in known.group])
+        return Notice(alert.id, alert.rule, alert.time, group, known.rule.incident["within"])
 
     def _condition(self, sigma: Rule) -> Node:
         if sigma.key not in self._conditions:

@@ -50,6 +50,8 @@ class Counters:
 
     def __init__(self) -> None:
         self.totals: Counter[str] = Counter()
+        self.letters: Counter[str] = Counter()
+        """Dead letters by reason."""
         self.sources: dict[str, SourceCounters] = {}
         self._rules: dict[str, dict[str, Any]] = {}
 
@@ -71,6 +73,10 @@ class Counters:
         for name, total in totals.items():
             self._rule(name)["errors"] = total
 
+    def rules(self) -> list[tuple[str, dict[str, Any]]]:
+        """(AlertRule, its counters) of those that matched, or failed, at least once."""
+        return [(name, dict(counters)) for name, counters in list(self._rules.items())]
+
     def _rule(self, name: str) -> dict[str, Any]:
         return self._rules.setdefault(name, {"matches": 0, "alerts": 0, "errors": 0, "last": 0})
 
@@ -79,5 +85,5 @@ class Counters:
         return {
             "counters": dict(self.totals),
             "sources": {name: counters.to_json(now) for name, counters in list(self.sources.items())},
-            "rules": {name: dict(counters) for name, counters in list(self._rules.items())},
+            "rules": dict(self.rules()),
         }

@@ -14,18 +14,18 @@ from typing import Any
 import orjson
 
 from vedette_backends.store.protocol import NewEvent
-from vedette_crds.problems import ProblemsError
-from vedette_engine.alerting.bundle import Bundle, BundledEnrichment
+from vedette_engine.alerting.bundle import Bundle
 from vedette_engine.alerting.ids import digest
 from vedette_engine.detect.logsource import Logsource
 from vedette_engine.detect.routing import event_logsources
-from vedette_engine.enrich.base import Enricher, compile_enrichments
 from vedette_engine.normalise.errors import Malformed
 from vedette_engine.normalise.normaliser import Normaliser
-from vedette_engine.normalise.source import SourceConfig
+from vedette_engine.normalise.source import DEFAULT_MAX_EVENT_BYTES, SourceConfig
 from vedette_engine.wire import Record
+from vedette_workers.pipeline.claims import Claims
 from vedette_workers.pipeline.counters import Counters
 from vedette_workers.pipeline.effects import Arrival, Effects
+from vedette_workers.pipeline.enrichments import Enrichments
 from vedette_workers.pipeline.ruleset import Ruleset
 
 log = logging.getLogger(__name__)
@@ -39,42 +39,42 @@ class _Source:
     config: SourceConfig
     normaliser: Normaliser
     claimed: Logsource | None
+    foreign: bool
+    """Whether others publish to its queue directly."""
 
 
 class Processor:
-    """Bundle in, effects out. Not thread-safe: one thread calls it."""
+    """Bundle in, effects out. Not thread-safe: one thread calls it. `claims`: tables on volumes."""
 
-    def __init__(self, namespace: str, counters: Counters) -> None:
+    def __init__(self, namespace: str, counters: Counters, claims: Claims | None = None) -> None:
         self.namespace = namespace
         self.counters = counters
         self.sources: dict[str, _Source] = {}
         self.ruleset = Ruleset(namespace)
-        self._enrichments: tuple[BundledEnrichment, ...] | None = None
-        self._enricher: Enricher | None = None
+        self.enrichments = Enrichments(claims or Claims())
 
     # following the bundle -------------------------------------------------------------------------------------------
     def load(self, bundle: Bundle, tables: Tables) -> None:
         """Take over what `bundle` says. Raises before anything changed, so that the old bundle stays in force."""
         sources = {name: self._source(name, raw) for name, raw in bundle.sources.items()}
-        enricher = self._enricher
-        enrichments = tuple(bundle.enrichments)
-        if enrichments != self._enrichments:
-            enricher = compile_enrichments(
-                [(item.name, item.spec) for item in enrichments],
-                {name: tables(blob) for item in enrichments for name, blob in item.tables.items()},
-            )
-            if enricher.problems:
-                raise ProblemsError(enricher.problems)
+        enrichments = self.enrichments.prepare(bundle.enrichments, tables)
         fresh = self.ruleset.prepare(bundle)
-        self.sources, self._enricher, self._enrichments = sources, enricher, enrichments
+        self.sources = sources
+        self.enrichments.swap(enrichments)
         self.ruleset.swap(bundle, fresh)
 
     def _source(self, name: str, raw: Mapping[str, Any]) -> _Source:
         config = SourceConfig.from_json(raw)
+        foreign = bool(raw.get("bindings"))
         have = self.sources.get(name)
-        if have is not None and have.config == config:
+        if have is not None and have.config == config and have.foreign == foreign:
             return have
-        return _Source(config, Normaliser(config), _claim(config))
+        return _Source(config, Normaliser(config), _claim(config), foreign)
+
+    def limit(self, source: str) -> int:
+        """Bytes that a record of the source may have."""
+        known = self.sources.get(source)
+        return DEFAULT_MAX_EVENT_BYTES if known is None else known.config.max_event_bytes
 
     # events ---------------------------------------------------------------------------------------------------------
     def process(self, record: Record, arrival: Arrival, effects: Effects) -> None:
@@ -119,8 +119,9 @@ class Processor:
         known = self.sources[source]
         raw = record.raw
         event = known.normaliser.normalise(raw, None, ingested)
-        if self._enricher is not None:
-            self._enricher.apply(event, source)
+        enricher = self.enrichments.enricher
+        if enricher is not None:
+            enricher.apply(event, source)
         config = known.config
         logsources = event_logsources(event, known.claimed, security_4688=config.security_4688)
         document = known.normaliser.document(event, len(raw))
@@ -128,11 +129,15 @@ class Processor:
         matched = self.ruleset.match(event, orjson.dumps(document), logsources)
         time = event["@timestamp"]
         alerts = [self.ruleset.alerting.alert(rule, event, record.id, arrival, document) for rule in matched]
+        told = zip(matched, alerts, strict=True)
+        notices = [self.ruleset.alerting.notice(rule, event, alert) for rule, alert in told]
         content = blake2b(raw, digest_size=16).hexdigest()
         effects.events.append(
             (config.retention, NewEvent(record.id, ingested, time, content, document, arrival.repeat or record.keyed))
         )
         effects.alerts += alerts
+        effects.notices += notices
+        effects.causes += [(arrival, whole)] * len(alerts)
         for rule in matched:
             self.counters.rule_matched(rule.key.rpartition("/")[0], arrival.now)
         # Replay gives a record the id of its key and position: what a letter holds is always the whole.

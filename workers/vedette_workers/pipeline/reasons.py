@@ -15,6 +15,10 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "UnreadableMessage": "The message in the queue is not one of Vedette's, or is damaged.",
         "IdCollision": "Another event has the same key and other content.",
         "DocumentRejected": "The store cannot hold the document.",
+        "AlertRejected": "The store cannot hold an alert that the event raised; the event itself is stored.",
+        "Undelivered": "The broker gave up delivering the message, again and again, to workers that did not finish it.",
+        "UnsupportedEncoding": "The message's content encoding is none that Vedette reads; gzip is.",
+        "MalformedEncoding": "The message's content encoding says gzip, and the body is not, or not whole.",
         "Poison": "Processing the event ended, or blocked, the process that tried it.",
         "ProcessingError": "A fault of Vedette's own; the worker's log has more.",
     }

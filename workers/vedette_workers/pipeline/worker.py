@@ -1,7 +1,8 @@
 """The pipeline worker of one namespace: consume → process → commit → ack, until it is told to stop.
 
 A batch closes every `FLUSH` seconds under load, and at once when nothing was committed for that long: a single event
-is not kept waiting.
+is not kept waiting. Any number of workers serve a namespace side by side: each takes other messages, and whatever two
+of them do twice is recognised by its id.
 """
 
 from __future__ import annotations
@@ -10,33 +11,42 @@ import gc
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from vedette_backends.broker.names import existing
 from vedette_backends.broker.protocol import Broker, Consumer, Delivery
 from vedette_backends.errors import BackendError, NotFoundError
-from vedette_backends.store.protocol import DeadLetter, Store
+from vedette_backends.store.protocol import Store
 from vedette_engine.alerting.bundle import Bundle
-from vedette_engine.alerting.ids import dead_letter_id
-from vedette_engine.wire import QUEUE_PREFIX, Record, WireError, decode
+from vedette_engine.wire import ALERT_QUEUE, QUEUE_PREFIX, Record, WireError
 from vedette_workers.heartbeat import Pulse, beat
-from vedette_workers.librarian.expire import EVERY, drop_expired
+from vedette_workers.metrics import Sample, vital_samples
+from vedette_workers.pipeline import intake, readings
+from vedette_workers.pipeline.cache import BundleCache
+from vedette_workers.pipeline.claims import Claims
 from vedette_workers.pipeline.committer import Batch, Committer
 from vedette_workers.pipeline.counters import Counters
-from vedette_workers.pipeline.effects import ATTEMPT, Arrival, Effects
+from vedette_workers.pipeline.effects import Arrival, Effects
+from vedette_workers.pipeline.feeds import Feeds
 from vedette_workers.pipeline.follow import BundleFollower
+from vedette_workers.pipeline.housekeeping import Housekeeping
 from vedette_workers.pipeline.isolation import FROM_DELIVERY, Isolation, Try
 from vedette_workers.pipeline.processor import Processor
+from vedette_workers.status import BROKER, BUNDLE, CONSUMING, STORE, Vitals
 
 log = logging.getLogger(__name__)
 
 FLUSH = 0.25
 MAX_EVENTS = 4000
 MAX_BYTES = 16 << 20
-PREFETCH = 24
-FETCH = 4
 IDLE = 0.1
+RETRY = 1.0
+"""Seconds until a queue that was not there is looked for again."""
+TABLES_EVERY = 2.0
+"""Seconds between two looks at files on volumes."""
 GC_THRESHOLDS = (20_000, 20, 50)
 """Events are made and dropped by the thousand, hardly ever in cycles: look for those less often than by default."""
 STUCK = 120.0
@@ -59,16 +69,49 @@ def _keep_loaded() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Of one worker. `queues` are found by `prefix` among the broker's queues: each source has one."""
+    """Of one worker.
+
+    Attributes:
+        namespace: whose events.
+        prefix: of the queues; each source has one.
+        bundle_interval, beat_interval: seconds.
+        worker: name in heartbeats; workers that run side by side need different ones.
+        only: consume these sources' queues and no others; empty for all.
+        leave: consume all but these sources' queues.
+        housekeeping: drop expired days and drain dead-letter queues, as the one worker that owns the embedded store
+            does; in a cluster the librarian does.
+        cache: folder of this worker's own where the bundle is kept for a start without the store.
+        claims: folder of the mounted volumes.
+    """
 
     namespace: str
     prefix: str = QUEUE_PREFIX
     bundle_interval: float = 0.25
     beat_interval: float = 1.0
+    worker: str = "pipeline"
+    only: frozenset[str] = frozenset()
+    leave: frozenset[str] = frozenset()
+    housekeeping: bool = True
+    cache: Path | None = None
+    claims: Path | None = None
+
+    def wants(self, source: str) -> bool:
+        """Whether this worker serves the source."""
+        return source not in self.leave and (not self.only or source in self.only)
 
 
 class PipelineWorker:
-    """Runs in the thread that calls `run`; `stop` may be called from any thread or signal handler."""
+    """Runs in the thread that calls `run`; `stop` may be called from any thread or signal handler.
+
+    Args:
+        settings: what it serves.
+        store, broker: of the namespace.
+        make_try: importable by name; called with the namespace and `try_args` in a disposable child.
+        try_args: what else it needs.
+        clock: ms since the epoch.
+        vitals: where probes look.
+        incarnation: in heartbeats and logs; drawn when it is not given.
+    """
 
     def __init__(
         self,
@@ -76,35 +119,47 @@ class PipelineWorker:
         store: Store,
         broker: Broker,
         make_try: Callable[..., Try],
-        *try_args: str | Path,
+        *try_args: str | Path | None,
         clock: Clock = now_ms,
+        vitals: Vitals | None = None,
+        incarnation: str = "",
     ) -> None:
         self._settings = settings
         self._store = store
         self._broker = broker
         self._clock = clock
         self._stopping = False
-        self._unattended = False
+        self._attend_at = 0.0
+        self.vitals = vitals or Vitals()
+        self.vitals.expect(BUNDLE, STORE, BROKER, CONSUMING)
         self.counters = Counters()
-        self._processor = Processor(settings.namespace, self.counters)
-        self._follower = BundleFollower(store, self._load, interval=settings.bundle_interval, clock=time.monotonic)
-        self._consumer: Consumer | None = None
-        self._committer: Committer | None = None
-        self._queues: list[str] = []
+        self.processor = Processor(settings.namespace, self.counters, Claims(settings.claims))
+        self._follower = BundleFollower(
+            store,
+            self._load,
+            interval=settings.bundle_interval,
+            clock=time.monotonic,
+            cache=None if settings.cache is None else BundleCache(settings.cache),
+        )
+        self._feeds: Feeds | None = None
+        self._committer = Committer(store, broker, self.counters, self.vitals.alive)
+        self._queues: tuple[list[str], list[str]] = ([], [])
         self._isolation = (make_try, try_args)
         self._busy_since = 0.0
         self._batch = Batch()
         self._committed = 0.0
-        self._tidy_at = 0.0
-        self._pulse = Pulse(settings.beat_interval, self._beat)
+        self._tables_at = 0.0
+        self._housekeeping: Housekeeping | None = None
+        if settings.housekeeping:
+            self._housekeeping = Housekeeping(settings.namespace, store, broker, self.counters.totals, clock)
+        self._pulse = Pulse(settings.beat_interval, self._beat, incarnation)
 
     # life -----------------------------------------------------------------------------------------------------------
     def stop(self) -> None:
         """Finish what was fetched, ack it, return from `run`. What cannot be committed now stays in the queue."""
         # A plain flag: this runs in signal handlers, where taking a lock that the main thread holds would never end.
         self._stopping = True
-        if self._committer is not None:
-            self._committer.give_up()
+        self._committer.give_up()
 
     def run(self) -> None:
         """Work until `stop`. Raises only what no retry can mend."""
@@ -112,40 +167,42 @@ class PipelineWorker:
         self._pulse.start()
         try:
             while not self._stopping:
+                self.vitals.alive()
                 self._follow()
-                if self._consumer is None:
+                self._tidy()
+                if self._feeds is None:
                     time.sleep(IDLE)
                     continue
                 waiting = FLUSH - (time.monotonic() - self._committed) if self._batch.tags else IDLE
-                for delivery in self._fetch(max(0.0, min(waiting, IDLE))):
-                    self._take(delivery, self._batch)
-                if self._processor.ruleset.settle(time.monotonic()):
+                for consumer, delivery in self._fetch(self._feeds, max(0.0, min(waiting, IDLE))):
+                    self._take(consumer, delivery, self._batch)
+                if self.processor.ruleset.settle(time.monotonic()):
                     _keep_loaded()
                 if self._due():
                     self._commit()
-                self._tidy()
         finally:
             self._end_consuming()
             self._pulse.stop()
 
     def _tidy(self) -> None:
-        """Drop days whose retention is over; the worker does it, because it owns the partitions."""
-        if time.monotonic() < self._tidy_at:
-            return
-        self._tidy_at = time.monotonic() + EVERY
-        try:
-            self.counters.totals["expired_days"] += drop_expired(self._store)
-        except BackendError as error:
-            log.warning("expired days stay for now: %s", error)
+        now = time.monotonic()
+        if now >= self._tables_at:
+            self._tables_at = now + TABLES_EVERY
+            if self.processor.enrichments.refresh():
+                self._pulse.now()
+        if self._housekeeping is not None:
+            self._housekeeping.look(self.processor.sources)
 
-    def _fetch(self, timeout: float) -> list[Delivery]:
-        assert self._consumer is not None
+    def _fetch(self, feeds: Feeds, timeout: float) -> list[tuple[Consumer, Delivery]]:
         try:
-            return self._consumer.fetch(FETCH, timeout)
+            found = feeds.fetch(timeout)
         except BackendError as error:
+            self.vitals.failed(BROKER, str(error))
             log.warning("broker: %s", error)
             time.sleep(IDLE)
             return []
+        self.vitals.reached(BROKER)
+        return found
 
     def _due(self) -> bool:
         batch = self._batch
@@ -156,8 +213,8 @@ class PipelineWorker:
         return time.monotonic() - self._committed >= FLUSH
 
     def _commit(self) -> None:
-        assert self._committer is not None
-        self._committer.commit(self._batch)
+        if self._committer.commit(self._batch):
+            self.vitals.reached(STORE)
         self._committed = time.monotonic()
         self._batch = Batch()
 
@@ -170,62 +227,91 @@ class PipelineWorker:
             gc.enable()
         if fresh:
             _keep_loaded()
+            self.vitals.reached(BUNDLE)
             self._pulse.now()
             self._attend()
-        elif self._follower.current and (self._consumer is None or self._unattended):
+        elif self._follower.current and time.monotonic() >= self._attend_at:
             self._attend()
 
     def _load(self, bundle: Bundle, tables: Callable[[str], bytes]) -> None:
-        self._processor.load(bundle, tables)
+        self.processor.load(bundle, tables)
+
+    def _wanted(self) -> tuple[list[str], list[str]]:
+        """Queues of our own messages, and queues that foreign publishers fill."""
+        sources = [(name, one.foreign) for name, one in self.processor.sources.items() if self._settings.wants(name)]
+        prefix = self._settings.prefix
+        batches, singles = (
+            sorted(prefix + name for name, foreign in sources if foreign is kind) for kind in (False, True)
+        )
+        return batches, singles
 
     def _attend(self) -> None:
         """Consume the queues of the bundle's sources; those of a source that is gone keep what they hold."""
-        self._unattended = True
+        wanted = self._wanted()
+        self._attend_at = float("inf")
+        if wanted == self._queues and self._feeds is not None and not self._feeds.missing:
+            return
+        self._attend_at = time.monotonic() + RETRY
+        if wanted == self._queues and self._feeds is not None and not self._appeared(self._feeds.missing):
+            return
+        self._end_consuming()
+        if self._stopping:
+            return
         try:
-            wanted = {self._settings.prefix + source for source in self._processor.sources}
-            queues = [name for name in self._broker.queues() if name in wanted]
-            if queues == self._queues and self._consumer is not None:
-                self._unattended = False
-                return
-            self._end_consuming()
-            if queues:
-                self._consumer = self._broker.consume(queues, prefetch=PREFETCH)
-                self._committer = Committer(self._store, self._consumer, self.counters)
-            self._queues = queues
-            self._unattended = False
-        except (BackendError, NotFoundError) as error:
+            feeds = Feeds(self._broker, *wanted)
+        except BackendError as error:
+            self.vitals.failed(CONSUMING, str(error))
             log.warning("broker: %s", error)
+            return
+        self._renew_committer()
+        self._queues = wanted
+        self._feeds = feeds or None
+        if feeds.missing:
+            self.vitals.failed(CONSUMING, f"queue {feeds.missing[0]} is not declared")
+            return
+        self.vitals.reached(CONSUMING)
+        self._attend_at = float("inf")
+
+    def _renew_committer(self) -> None:
+        self._committer = Committer(self._store, self._broker, self.counters, self.vitals.alive)
+        if self._stopping:  # `stop` may have told the old one
+            self._committer.give_up()
+
+    def _appeared(self, missing: Sequence[str]) -> bool:
+        try:
+            return bool(existing(self._broker, missing))
+        except BackendError as error:
+            log.warning("broker: %s", error)
+            return False
 
     def _end_consuming(self) -> None:
-        if self._committer is not None:
-            self._committer.give_up()
-            if self._batch.tags:
-                self._commit()
-            self._committer = None
-        if self._consumer is not None:
-            self._consumer.close()
-            self._consumer = None
+        self._committer.give_up()
+        if self._batch.tags:
+            self._commit()
+        if self._feeds is not None:
+            self._feeds.close()
+            self._feeds = None
 
     # deliveries -----------------------------------------------------------------------------------------------------
-    def _take(self, delivery: Delivery, batch: Batch) -> None:
+    def _take(self, consumer: Consumer, delivery: Delivery, batch: Batch) -> None:
         self._busy_since = time.monotonic()
+        self.vitals.alive()
         now = self._clock()
         effects = batch.effects
         try:
-            message = decode(self._settings.namespace, delivery.body, delivery.headers)
+            arrived = intake.read(self._settings.namespace, delivery, now)
         except WireError as error:
-            effects.letters.append(self._whole(delivery, now, str(error)))
+            effects.letters.append(intake.unreadable(delivery, now, error))
         else:
-            attempt = delivery.headers.get(ATTEMPT, "")
-            arrival = Arrival(message.source, message.ingested, now, delivery.redelivered, attempt)
-            records: Sequence[Record] = message.records
+            arrived = intake.plain(arrived, self.processor.limit, effects.letters)
+            records = arrived.records
             if delivery.deliveries >= FROM_DELIVERY:
-                records = self._survivors(records, arrival, effects)
+                records = self._survivors(records, arrived.arrival, effects)
             for record in records:
-                self._processor.process(record, arrival, effects)
+                self.processor.process(record, arrived.arrival, effects)
         effects.bytes += len(delivery.body)
         self.counters.totals["bytes"] += len(delivery.body)
-        batch.tags.append(delivery.tag)
+        batch.tags.append((consumer, delivery.tag))
         self._busy_since = 0.0
 
     def _survivors(self, records: Sequence[Record], arrival: Arrival, effects: Effects) -> Sequence[Record]:
@@ -234,6 +320,7 @@ class PipelineWorker:
         with Isolation(make, self._settings.namespace, *args) as isolation:
             for record in records:
                 self._busy_since = time.monotonic()
+                self.vitals.alive()
                 why = isolation.verdict(record, arrival)
                 if why:
                     effects.letters.append(arrival.letter(record, "Poison", f"processing it {why}"))
@@ -241,45 +328,61 @@ class PipelineWorker:
                     good.append(record)
         return good
 
-    def _whole(self, delivery: Delivery, now: int, detail: str) -> DeadLetter:
-        """A message that is not one of ours, set aside as it is."""
-        headers = dict(delivery.headers)
-        identity = headers.get(ATTEMPT, "") + delivery.body.hex()
-        return DeadLetter(
-            id=dead_letter_id(identity, "UnreadableMessage"),
-            time=now,
-            source=delivery.queue.removeprefix(self._settings.prefix),
-            reason="UnreadableMessage",
-            detail=detail,
-            original=delivery.body,
-            headers=headers,
-        )
+    # telling others -------------------------------------------------------------------------------------------------
+    def samples(self) -> Iterator[Sample]:
+        """The metrics, for a scrape."""
+        yield from vital_samples(self.vitals)
+        yield from readings.samples(self.counters, self.processor)
 
-    # heartbeat ------------------------------------------------------------------------------------------------------
     def _beat(self, incarnation: str, started: int) -> None:
         busy = self._busy_since
         if busy and time.monotonic() - busy > STUCK:
             log.critical("a delivery is not done after %.0f s; ending, so that it is tried in isolation", STUCK)
             os._exit(70)
         now = self._clock()
-        for source in self._processor.sources:
-            self.counters.source(source).lag = self._lag(source, now)
-        self.counters.rule_failures(dict(self._processor.ruleset.failures))
-        committer = self._committer
-        problems = [self._follower.problem, committer.problem if committer else "", *self._processor.ruleset.problems()]
-        beat(
-            self._store,
-            role="pipeline",
-            incarnation=incarnation,
-            started=started,
-            now=now,
-            body={
-                "bundle": self._follower.current,
-                "engine": self._processor.ruleset.state(),
-                "errors": [problem for problem in problems if problem],
-                **self.counters.to_json(now),
-            },
-        )
+        for source in self.processor.sources:
+            if self._settings.wants(source):
+                self.counters.source(source).lag = self._lag(source, now)
+        self.counters.rule_failures(dict(self.processor.ruleset.failures))
+        try:
+            beat(
+                self._store,
+                role="pipeline",
+                worker=self._settings.worker,
+                incarnation=incarnation,
+                started=started,
+                now=now,
+                body=self._said(now),
+            )
+        except BackendError as error:
+            self.vitals.failed(STORE, str(error))
+            raise
+        self.vitals.reached(STORE)
+        if self._follower.current:
+            self.vitals.reached(BUNDLE)
+        if self._feeds is None:
+            self._look_for_broker()
+
+    def _look_for_broker(self) -> None:
+        """Without a queue to fetch from, nothing else tells whether the broker can be reached."""
+        try:
+            self._broker.stats(ALERT_QUEUE)
+        except NotFoundError:
+            self.vitals.reached(BROKER)
+        except BackendError as error:
+            self.vitals.failed(BROKER, str(error))
+        else:
+            self.vitals.reached(BROKER)
+
+    def _said(self, now: int) -> dict[str, Any]:
+        problems = [self._follower.problem, self._committer.problem, *self.processor.ruleset.problems()]
+        return {
+            "bundle": self._follower.current,
+            "engine": self.processor.ruleset.state(),
+            "errors": [problem for problem in problems if problem],
+            "tests": self.processor.enrichments.tests(),
+            **self.counters.to_json(now),
+        }
 
     def _lag(self, source: str, now: int) -> int:
         """How long the oldest message of a source has been waiting, in ms."""

@@ -1,0 +1,47 @@
+"""Elasticsearch and RabbitMQ beside a node: where its pods reach them, and as what the operator knows them."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.servers.elasticsearch import Elasticsearch
+from tests.servers.rabbitmq import RabbitMQ
+
+from vedette_backends.settings import ElasticsearchSettings, RabbitMQSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Backends:
+    """Both servers, and the administrator's settings of both in `settings`, a folder as the operator reads it."""
+
+    elasticsearch: Elasticsearch
+    rabbitmq: RabbitMQ
+    settings: Path
+
+    def secret(self, name: str, namespace: str) -> dict[str, Any]:
+        """The manifest of a Secret with these settings."""
+        files = {path.name: base64.b64encode(path.read_bytes()).decode() for path in sorted(self.settings.iterdir())}
+        metadata = {"name": name, "namespace": namespace}
+        return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": files}
+
+
+def write_settings(folder: Path, rabbitmq: RabbitMQSettings, elasticsearch: ElasticsearchSettings) -> Path:
+    """Write settings as files, the way `vedette_backends.settings` reads them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {
+        "rabbitmq-url": rabbitmq.url,
+        "rabbitmq-management-url": rabbitmq.management_url,
+        "rabbitmq-ca.crt": rabbitmq.ca.read_text() if rabbitmq.ca else "",
+        "elasticsearch-url": ",".join(elasticsearch.urls),
+        "elasticsearch-api-key": elasticsearch.api_key,
+        "elasticsearch-username": elasticsearch.username,
+        "elasticsearch-password": elasticsearch.password,
+        "elasticsearch-ca.crt": elasticsearch.ca.read_text() if elasticsearch.ca else "",
+    }
+    for name, text in texts.items():
+        if text:
+            (folder / name).write_text(text)
+    return folder

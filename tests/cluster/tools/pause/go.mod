@@ -1,0 +1,3 @@
+module vedette.dev/tests/cluster/tools/pause
+
+go 1.26.0
