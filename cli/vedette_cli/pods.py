@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BUNDLE_INTERVAL = 1.0
+SETTINGS_EVERY = 5.0
 GATEWAY_HEAD = "gateway"
 GATEWAY_POLL = 1.0
 GATEWAY_BEAT = 5.0
@@ -160,6 +163,7 @@ def gateway(pod: Pod, host: str, port: int) -> None:
         server.start()
 
     _logging(pod)
+    end_when_changed(pod.backends)
     serve(
         Path("/nonexistent"),
         host,
@@ -194,10 +198,35 @@ def head_poll(system: Store, vitals: Vitals) -> Poll:
     return poll
 
 
+def end_when_changed(folder: Path, every: float = SETTINGS_EVERY) -> None:
+    """End this process in good order when the mounted settings change: it is started again, with the new ones."""
+    before = _content(folder)
+
+    def look() -> None:
+        while True:
+            time.sleep(every)
+            try:
+                now = _content(folder)
+            except OSError as error:
+                log.warning("the settings in %s cannot be read: %s", folder, error)
+                continue
+            if now != before:
+                log.warning("the settings in %s have changed: starting again with the new ones", folder)
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    threading.Thread(target=look, name="settings", daemon=True).start()
+
+
+def _content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
 @contextmanager
 def _watched(pod: Pod, role: Role, vitals: Vitals, samples: Callable[[], Iterable[Sample]]) -> Iterator[None]:
     """Probes and metrics, as long as the worker runs."""
     _logging(pod)
+    end_when_changed(pod.backends)
     server = StatusServer(vitals, Exposition(role, samples).render, port=pod.status_port)
     server.start()
     try:

@@ -17,7 +17,7 @@ from vedette_backends.errors import BackendError
 from vedette_backends.settings import rabbitmq_settings
 from vedette_backends.store.protocol import Store
 from vedette_cli.operator_metrics import process_metrics
-from vedette_cli.pods import Pod, set_up_pod_logs
+from vedette_cli.pods import Pod, end_when_changed, set_up_pod_logs
 from vedette_webui.app import create_app, serve
 from vedette_webui.kubernetes import KubernetesAccounts
 from vedette_webui.mirror import Mirror
@@ -71,6 +71,7 @@ def serve_pod(pod: Pod, host: str, port: int, public_url: str) -> None:
     watch.start()
     status = StatusServer(vitals, process_metrics(), port=pod.status_port)
     status.start()
+    end_when_changed(pod.backends)
     serve(app, host=host, port=port)
     status.close()
 

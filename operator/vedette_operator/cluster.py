@@ -192,6 +192,7 @@ class ClusterOperator:
                 self.controller.step(STEP)
                 self._after()
                 self._vitals.reached("backends")
+                self._vitals.reached("lease")  # whoever loses it ends
             except (BackendError, OSError) as error:
                 log.warning("this round is not finished: %s", error)
                 self._vitals.failed("backends", str(error))

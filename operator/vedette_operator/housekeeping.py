@@ -73,7 +73,7 @@ class Housekeeping:
     def prepare(self) -> None:
         """What must be there before the first round; raises BackendError."""
         self._certificate()
-        problems = self._tenants.release(())
+        problems = self._tenants.release(self._config.tenants)
         for problem in problems:
             log.warning("%s", problem)
 
@@ -97,7 +97,8 @@ class Housekeeping:
             log.warning("%s: %s", name, error)
 
     def _release(self, served: tuple[str, ...]) -> None:
-        problems = self._tenants.release(served)
+        # For all tenants from the beginning: a key that changed with each new one would end every connection.
+        problems = self._tenants.release(self._config.tenants)
         for problem in problems:
             log.warning("%s", problem)
         if not problems:

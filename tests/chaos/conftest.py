@@ -105,6 +105,10 @@ class Tenant:
         self._pods.append(made)
         return made
 
+    def name_of(self, pod: subprocess.Popen[bytes]) -> str:
+        """The pod's name, which its heartbeats carry."""
+        return f"pod-{self._pods.index(pod)}"
+
     def logs(self) -> str:
         """What the pods said last."""
         return "\n".join(file.read_text()[-2000:] for file in sorted(self.folder.glob("*.log")))

@@ -113,9 +113,10 @@ def beats(tenant: Any) -> list[Heartbeat]:
     return [beat for beat in tenant.store.heartbeats() if now - beat.time < 5000 and beat.body["role"] == "pipeline"]
 
 
-def living(tenant: Any) -> int:
-    """How many pods with a bundle live."""
-    return sum(bool(beat.body["bundle"]) for beat in beats(tenant))
+def all_live(tenant: Any, pods: list[Any]) -> bool:
+    """Whether each of the pods tells that it has a bundle."""
+    told = {beat.worker.removeprefix("pipeline")[1:] for beat in beats(tenant) if beat.body["bundle"]}
+    return told >= {tenant.name_of(pod) for pod in pods}
 
 
 def loaded(tenant: Any, head: str, pods: int) -> bool:
@@ -131,7 +132,7 @@ def test_from_one_to_four_and_back_with_kills_loses_and_doubles_nothing(tenant: 
     send(tenant, 0, MESSAGES // 4)
     pods += [tenant.pod() for _ in range(3)]
     send(tenant, MESSAGES // 4, MESSAGES // 2)
-    until(lambda: living(tenant) >= 4, seconds=120, what=f"four pods\n{tenant.logs()}")
+    until(lambda: all_live(tenant, pods), seconds=120, what=f"four pods\n{tenant.logs()}")
     sender = threading.Thread(target=send, args=(tenant, MESSAGES // 2, MESSAGES))
     sender.start()
     for pod in dice.sample(pods, 2):
@@ -140,8 +141,7 @@ def test_from_one_to_four_and_back_with_kills_loses_and_doubles_nothing(tenant: 
         pod.wait()
         pods.remove(pod)
         pods.append(tenant.pod())
-    # The kill is noticed after five seconds without a heartbeat.
-    until(lambda: living(tenant) == 4, seconds=120, what=f"four pods again\n{tenant.logs()}")
+    until(lambda: all_live(tenant, pods), seconds=120, what=f"four pods again\n{tenant.logs()}")
     for pod in pods[1:]:
         pod.send_signal(signal.SIGTERM)
         assert pod.wait(timeout=60) == 0, tenant.logs()

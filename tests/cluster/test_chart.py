@@ -122,6 +122,7 @@ def chart_before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return ROOT / CHART
 
 
+@pytest.mark.timeout(1500)  # four waits of helm, each up to four minutes on a busy machine
 def test_a_release_comes_is_upgraded_and_goes_without_a_trace(trial: Trial, chart_before: Path) -> None:
     node, values = trial.node, ("--values", str(trial.values))
 

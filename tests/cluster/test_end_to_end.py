@@ -44,7 +44,7 @@ def test_an_event_becomes_a_document_an_alert_and_an_incident(shop: Release) -> 
     assert answer.status in {200, 202}, answer.body
     until(lambda: count(shop, "source.ip:192.0.2.41") == 1, seconds=30, what="the document")
     found = shop.store().search_events(parse("source.ip:192.0.2.41"), TimeRange()).events[0].document
-    assert found["labels.owner"] == "ana@shop.example"
+    assert found["vedette.other"]["labels.owner"] == "ana@shop.example"
     until(lambda: alerts(shop, "decoy-account", "192.0.2.41"), seconds=30, what="the alert")
     (alert,) = alerts(shop, "decoy-account", "192.0.2.41")
     assert alert.summary == "192.0.2.41 tried the decoy account backup-admin on web1"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import orjson
@@ -94,7 +95,12 @@ def _send(api: Api, index: str, lines: Sequence[bytes]) -> list[Item]:
 
 def _item(told: dict[str, Any]) -> Item:
     error = told.get("error")
-    return Item(told["status"]) if error is None else Item(told["status"], *describe(error))
+    return _without_error(told["status"]) if error is None else Item(told["status"], *describe(error))
+
+
+@cache
+def _without_error(status: int) -> Item:
+    return Item(status)
 
 
 def create(api: Api, index: str, document_id: str, document: Any) -> bool:

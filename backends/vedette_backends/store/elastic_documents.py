@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping
+from operator import add
 from typing import Any, Final
 
 import orjson
@@ -199,11 +200,15 @@ class _Found:
     def add_other(self, below: Mapping[str, Any]) -> None:
         """All below `vedette.other`."""
         kv, texts, prefixes = self.kv, self.texts, _KV_PREFIXES
+        plain: list[Any] = [
+            value if value.__class__ is str else str(value) if value.__class__ is int else None
+            for value in below.values()
+        ]
+        if None not in plain and max(map(len, plain)) <= MAX_FOLDED:
+            kv += map(add, map(prefixes.__getitem__, below), plain)
+            texts += plain
+            return
         for name, value in below.items():
-            if value.__class__ is str and len(value) <= MAX_FOLDED:
-                kv.append(prefixes[name] + value)
-                texts.append(value)
-                continue
             for leaf in leaves(value):
                 text = text_of(leaf)
                 if _has_words(leaf):
@@ -229,9 +234,10 @@ def words_of(texts: list[str]) -> bytes:
 
     Words are what `vedette_engine.query.values.words` says they are.
     """
-    if max(map(len, texts), default=0) > WORD_CHARACTERS:
-        texts = [text[:WORD_CHARACTERS] for text in texts]
     joined = _JOIN.join(texts)
+    if len(joined) > WORD_CHARACTERS:
+        texts = [text[:WORD_CHARACTERS] for text in texts]
+        joined = _JOIN.join(texts)
     if joined.isascii() and joined.count(_SEPARATOR) == len(texts) - 1:
         return joined.encode().translate(_ASCII_WORDS)
     return f" {_BETWEEN} ".join(map(_words_of_one, texts)).encode()
