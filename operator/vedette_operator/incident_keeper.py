@@ -98,8 +98,9 @@ class IncidentKeeper:
     def _changed_alerts(self, namespace: str, store: Store) -> None:
         cursor = self._cursors.get(namespace)
         if cursor is None:
-            # All incidents are looked at after the start, so what happened before does not matter.
             self._cursors[namespace] = store.latest_change()
+            # What happened before is not told one by one.
+            self._dirty.update(item.key for item in self._incidents[namespace].values())
             return
         alerts, self._cursors[namespace] = store.alert_changes(cursor)
         for alert in alerts:

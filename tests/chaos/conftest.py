@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import shutil
 import ssl
 import subprocess
 import sys
@@ -94,12 +95,16 @@ class Tenant:
         )
         self.broker.publish([Message(QUEUE_PREFIX + source, body, headers)])
 
-    def pod(self) -> subprocess.Popen[bytes]:
-        """Start a pipeline with the tenant's own rights."""
+    def pod(self, *, scratch: Path | None = None, **changes: str) -> subprocess.Popen[bytes]:
+        """Start a pipeline with the tenant's own rights; `changes`: keys of its Secret, `_` for `-`."""
         name = f"pod-{len(self._pods)}"
-        scratch = self.folder / name
-        scratch.mkdir()
-        command = [sys.executable, "-c", PIPELINE, self.name, str(self.folder / "backends"), str(scratch), name]
+        scratch = scratch or self.folder / name
+        scratch.mkdir(exist_ok=True)
+        backends = self.folder / f"{name}-backends"
+        shutil.copytree(self.folder / "backends", backends)
+        for key, value in changes.items():
+            (backends / key.replace("_", "-")).write_text(value)
+        command = [sys.executable, "-c", PIPELINE, self.name, str(backends), str(scratch), name]
         with (self.folder / f"{name}.log").open("wb") as log:
             made = subprocess.Popen(command, stdout=log, stderr=log)
         self._pods.append(made)
@@ -173,8 +178,7 @@ def tenant(rabbit: RabbitMQ, elastic: Elasticsearch, tmp_path: Path) -> Iterator
                 "rabbitmq-ca.crt": rabbit.ca.read_text(),
                 "elasticsearch-url": elastic.url,
                 "elasticsearch-ca.crt": elastic.ca.read_text(),
-                "elasticsearch-username": elastic.settings.username,
-                "elasticsearch-password": elastic.settings.password,
+                "elasticsearch-api-key": indices.create_key(name, store_roles.worker(name)),
             },
         )
         made = Tenant(

@@ -17,10 +17,14 @@ import orjson
 import pytest
 from tests.helpers import until
 
+from vedette_backends.broker.protocol import Consumer, Delivery
 from vedette_backends.cluster.local import LocalCluster
-from vedette_backends.store.protocol import AlertFilter, Heartbeat, StoredEvent, TimeRange
+from vedette_backends.store.protocol import AlertFilter, DeadLetter, Heartbeat, StoredEvent, TimeRange
 from vedette_engine.query.tree import MatchAll
 from vedette_engine.wire import Run, encode
+from vedette_workers.librarian.letters import drain
+from vedette_workers.librarian.replay import replay
+from vedette_workers.pipeline import intake
 from vedette_workers.responder.worker import ResponderWorker, Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -219,10 +223,54 @@ def test_foreign_events_are_stored_once_and_pass_for_nothing_else(
     assert all(one.ingested > day for one in events)
 
 
-def test_a_pod_starts_and_works_on_with_its_copy_of_the_bundle(tenant: Any) -> None:
+def test_a_pod_that_starts_while_elasticsearch_is_down_holds_what_it_takes_and_nothing_is_lost(tenant: Any) -> None:
     head = tenant.publish_bundle(SOURCES + RULE.replace("NAME", "marked"))
-    tenant.pod()
+    first = tenant.pod()
     until(lambda: loaded(tenant, head, 1), seconds=120, what=f"a pod\n{tenant.logs()}")
-    scratch = tenant.folder / "pod-0"
-    assert (scratch / "head").read_text() == head
-    assert (scratch / head).stat().st_size > 0
+    first.send_signal(signal.SIGTERM)
+    assert first.wait(timeout=60) == 0, tenant.logs()
+    # The container starts again in the same pod: its scratch folder is still there, and nobody answers at this port.
+    second = tenant.pod(scratch=tenant.folder / "pod-0", elasticsearch_url="https://127.0.0.1:9")
+    tenant.send("load", event(0), key="k")
+    until(lambda: tenant.broker.stats("events.load").unacked == 1, seconds=60, what=f"a delivery\n{tenant.logs()}")
+    assert second.poll() is None
+    second.send_signal(signal.SIGTERM)
+    assert second.wait(timeout=60) == 0, tenant.logs()
+    tenant.pod()
+    until(lambda: count(tenant) == 1, seconds=60, what=f"the event\n{tenant.logs()}")
+
+
+def test_a_dead_letter_of_a_foreign_message_keeps_its_identity(
+    tenant: Any, publish_foreign: Callable[..., None]
+) -> None:
+    """Through the dead-letter queue it comes without its exchange; what it claims of itself counts as little as before."""
+    tenant.publish_bundle(SOURCES)
+    ours, headers = encode(
+        source="load", ingested=1, kind="json", records=[b'{"forged":1}'], runs=[Run(1, "k", 0, keyed=True)]
+    )
+    publish_foreign(ours, headers=headers, message_id="m1")
+    consumer = tenant.broker.consume(["events.others"], prefetch=10)
+    (delivery,) = fetched(consumer)
+    wanted = intake.read(tenant.name, delivery, 0).records[0].id
+    consumer.reject(delivery.tag, "a test")
+    consumer.close()
+
+    def letters() -> list[DeadLetter]:
+        drain(tenant.name, tenant.store, tenant.broker, ["others", "load"], lambda: 1)
+        return list(tenant.store.search_dead_letters()[0])
+
+    until(letters, seconds=30, what="a dead letter")
+    (letter,) = letters()
+    assert (letter.source, letter.original, letter.headers["id"]) == ("others", ours, wanted)
+    assert replay(tenant.store, tenant.broker, [letter.id]) == 1
+    tenant.pod()
+    until(lambda: count(tenant) == 1, seconds=60, what=f"the event\n{tenant.logs()}")
+    (found,) = stored(tenant)
+    assert (found.id, found.document["event.dataset"]) == (wanted, "test.others")
+
+
+def fetched(consumer: Consumer) -> list[Delivery]:
+    """What comes first."""
+    found: list[Delivery] = []
+    until(lambda: found.extend(consumer.fetch(10, 1.0)) or found, seconds=30, what="a delivery")
+    return found
