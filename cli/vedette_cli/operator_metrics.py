@@ -1,9 +1,9 @@
-"""What the operator counts, for Prometheus; docs/reference/metrics.md lists it."""
+"""What the operator counts, in one table; docs/reference/metrics.md prints it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -12,30 +12,45 @@ from prometheus_client.registry import Collector
 if TYPE_CHECKING:
     from vedette_operator.cluster import ClusterOperator
 
+PREFIX: Final = "vedette_operator_"
+TABLE: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
+    "objects": ("gauge", ("namespace", "kind"), "Objects that the operator knows."),
+    "status_writes_total": ("counter", (), "Statuses written."),
+    "status_failures_total": ("counter", (), "Statuses that the API server refused."),
+    "status_waiting": ("gauge", (), "Objects whose newest status is not written yet."),
+    "unpublished": ("gauge", (), "Namespaces whose newest bundle is not in force."),
+}
+"""Name without prefix → type, labels, help."""
+
+_Sample = tuple[tuple[str, ...], float]
+
 
 class _Reader(Collector):
     def __init__(self, operator: ClusterOperator) -> None:
         self._operator = operator
 
     def collect(self) -> Iterator[Metric]:
-        objects = GaugeMetricFamily(
-            "vedette_operator_objects", "Objects that the operator knows.", labels=["namespace", "kind"]
-        )
-        for namespace, space in list(self._operator.controller.spaces.items()):
-            for kind, held in space.objects.items():
-                objects.add_metric([namespace, kind], len(held))
-        yield objects
-        writer = self._operator.writer
-        yield CounterMetricFamily("vedette_operator_status_writes", "Statuses written.", value=writer.written)
-        yield CounterMetricFamily(
-            "vedette_operator_status_failures", "Statuses that were refused.", value=writer.failed
-        )
-        yield GaugeMetricFamily("vedette_operator_status_waiting", "Statuses that wait.", value=writer.waiting())
-        yield GaugeMetricFamily(
-            "vedette_operator_unpublished",
-            "Namespaces whose newest bundle is not in force.",
-            value=len(self._operator.controller.unpublished),
-        )
+        for name, samples in self._read().items():
+            kind, labels, text = TABLE[name]
+            made = CounterMetricFamily if kind == "counter" else GaugeMetricFamily
+            family = made(PREFIX + name, text, labels=labels)
+            for values, value in samples:
+                family.add_metric(list(values), value)
+            yield family
+
+    def _read(self) -> dict[str, Iterable[_Sample]]:
+        controller, writer = self._operator.controller, self._operator.writer
+        return {
+            "objects": [
+                ((namespace, kind), len(held))
+                for namespace, space in list(controller.spaces.items())
+                for kind, held in space.objects.items()
+            ],
+            "status_writes_total": [((), writer.written)],
+            "status_failures_total": [((), writer.failed)],
+            "status_waiting": [((), writer.waiting())],
+            "unpublished": [((), len(controller.unpublished))],
+        }
 
 
 def exposition(operator: ClusterOperator) -> Callable[[], bytes]:

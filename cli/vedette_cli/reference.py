@@ -11,14 +11,31 @@ from pathlib import Path
 
 import click
 
+from vedette_cli import operator_metrics
 from vedette_cli.main import main as vedette
 from vedette_engine.normalise.counters import COUNTERS
-from vedette_workers.gateway.metrics import PREFIX, TABLE
+from vedette_operator.admission import metrics as webhook_metrics
+from vedette_workers.gateway import metrics as gateway_metrics
 from vedette_workers.metrics import METRICS
 from vedette_workers.pipeline.reasons import REASONS
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference"
 NOTE = "<!-- Written by `make generate`; changes belong into the code. -->"
+
+
+_TABLES = {"gateway": gateway_metrics, "operator": operator_metrics, "webhook": webhook_metrics}
+_PLACES = (
+    "`GET /metrics` in Prometheus' text format:",
+    "",
+    "| process | in a cluster, on port | with `vedette up` |",
+    "| --- | --- | --- |",
+    "| gateway | 8421 and 9090 | 8421 |",
+    "| pipeline, responder, librarian, operator | 9090 | |",
+    "| web UI | 9090; nothing but `process_*` | |",
+    "| webhook | 8443, HTTPS | |",
+    "",
+    "All but gateway and webhook also tell `process_*` of the Prometheus client: CPU, memory, open files.",
+)
 
 
 def commands() -> str:
@@ -48,14 +65,17 @@ def _command(command: click.Command, context: click.Context) -> Iterator[str]:
 
 def telemetry() -> str:
     """Metrics, counters and the reasons of dead letters."""
-    lines = ["# Metrics, counters and dead letters", "", NOTE, "", "## Metrics of the gateway", ""]
-    lines += ["`GET /metrics` in Prometheus' text format.", ""]
-    lines += _table(
-        ("name", "type", "labels", "meaning"),
-        ((f"`{PREFIX}{name}`", kind, ", ".join(labels), text) for name, (kind, labels, text) in TABLE.items()),
-    )
-    lines += ["", "## Metrics of the other workers", ""]
-    lines += ["`GET /metrics` on the status port of a pod, besides `process_*` of the Prometheus client.", ""]
+    lines = ["# Metrics, counters and dead letters", "", NOTE, "", *_PLACES]
+    for title, module in _TABLES.items():
+        lines += ["", f"## Metrics of the {title}", ""]
+        lines += _table(
+            ("name", "type", "labels", "meaning"),
+            (
+                (f"`{module.PREFIX}{name}`", kind, ", ".join(labels), text)
+                for name, (kind, labels, text) in module.TABLE.items()
+            ),
+        )
+    lines += ["", "## Metrics of pipeline, responder and librarian", ""]
     lines += _table(
         ("name", "type", "labels", "worker", "meaning"),
         ((f"`{spec.name}`", spec.kind, ", ".join(spec.labels), ", ".join(spec.roles), spec.text) for spec in METRICS),

@@ -16,6 +16,9 @@ from urllib.parse import quote
 
 import pika
 import pytest
+from tests.chaos.streams import MANIFESTS, RULE, SOURCE, Stream
+from tests.cluster.release import Release
+from tests.helpers import until
 from tests.servers import elasticsearch as elastic_server
 from tests.servers import rabbitmq as rabbit_server
 from tests.servers.elasticsearch import Elasticsearch
@@ -38,6 +41,8 @@ from vedette_engine.wire import ALERT_QUEUE, QUEUE_PREFIX, Run
 from vedette_engine.wire import encode as encode_message
 from vedette_operator import rules
 from vedette_operator.cache import object_key
+
+RECOVERY: pytest.StashKey[dict[str, float]] = pytest.StashKey()
 
 PIPELINE = """
 import sys
@@ -215,3 +220,40 @@ def publish_foreign(tenant: Tenant) -> Iterator[Callable[..., None]]:
 
     yield publish
     connection.close()
+
+
+@pytest.fixture(scope="session")
+def recovery(request: pytest.FixtureRequest) -> dict[str, float]:
+    """Seconds that it took after each fault; shown at the end."""
+    return request.config.stash.setdefault(RECOVERY, {})
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """How long it took until everything was well again."""
+    for fault, seconds in config.stash.get(RECOVERY, {}).items():
+        terminalreporter.write_line(f"recovered after {seconds:5.1f} s: {fault}")
+
+
+@pytest.fixture(scope="session")
+def faults(shop: Release) -> Iterator[Release]:
+    """The shop with a source and a rule for streams of numbered events."""
+    shop.apply(MANIFESTS)
+    shop.wait_ready(f"logsource/{SOURCE}", f"alertrule/{RULE}")
+    yield shop
+    shop.node.kubectl("delete", f"logsource/{SOURCE}", f"alertrule/{RULE}", f"secret/{SOURCE}", "-n", "shop")
+
+
+@pytest.fixture
+def stream(faults: Release, recovery: dict[str, float]) -> Iterator[Stream]:
+    """Events flow during the test."""
+    with Stream(faults, recovery).running() as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def _well_again(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a failed test broke is nothing that the next one can rely on; say so there and not far from it."""
+    yield
+    if "faults" in request.fixturenames:
+        release: Release = request.getfixturevalue("faults")
+        until(lambda: release.backends.rabbitmq.answers(), seconds=60, what="RabbitMQ", pause=0.2)

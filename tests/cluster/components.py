@@ -187,6 +187,8 @@ def _kubelet(layout: Layout) -> dict[str, Any]:
         "imageMinimumGCAge": "24h",
         "nodeStatusUpdateFrequency": "4s",
         "syncFrequency": "10s",
+        # Tests kill a container more often in a minute than a cluster does in a month.
+        "crashLoopBackOff": {"maxContainerRestartPeriod": "1s"},
     }
 
 

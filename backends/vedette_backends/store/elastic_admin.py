@@ -25,6 +25,7 @@ from vedette_backends.store.elastic_names import (
     namespace_of,
     parse_events_index,
 )
+from vedette_backends.store.elastic_prune import prune
 from vedette_backends.store.elastic_query import compile_query
 from vedette_backends.store.elastic_roles import Role, role_of
 from vedette_backends.store.elastic_search import search
@@ -206,6 +207,10 @@ class ElasticsearchAdmin:
     def _templates(self, pattern: str) -> list[str]:
         answer = found(self._api.call("GET", f"/_index_template/{quoted(pattern)}", seconds=ADMIN_SECONDS)) or {}
         return [template["name"] for template in answer.get("index_templates", [])]
+
+    def prune(self, namespace: str, before: int) -> int:
+        """Remove heartbeats older than `before` (ms) and blobs of before that no head points at; how many."""
+        return prune(self._api, Names(namespace), before)
 
     def delete_source_events(self, namespace: str, source: str) -> None:
         """Remove the stored events of a source; what arrives meanwhile may stay until the next call."""

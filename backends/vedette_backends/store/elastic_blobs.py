@@ -7,6 +7,7 @@ import binascii
 import hashlib
 import re
 import zlib
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from vedette_backends.errors import NotFoundError, RefusedError
@@ -20,14 +21,15 @@ PIECE: Final = 6_000_000
 
 MAX_BLOB: Final = 1 << 30
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
-_HEAD: Final = "head"
+HEAD: Final = "head"
 
 
 class Blobs:
     """Documents named by the SHA-256 of their content: pieces, and one that says how many, which is written last."""
 
-    def __init__(self, api: Api, names: Names, indices: Indices) -> None:
+    def __init__(self, api: Api, names: Names, indices: Indices, clock: Callable[[], int]) -> None:
         self._api = api
+        self._clock = clock
         self._index = names.blobs
         self._state = names.state
         self._indices = indices
@@ -47,10 +49,11 @@ class Blobs:
         pieces = [packed[start : start + PIECE] for start in range(0, len(packed), PIECE)]
         for number, piece in enumerate(pieces):
             self._write(self._index, f"{digest}.{number}", {"data": base64.b64encode(piece).decode()})
-        self._write(self._index, digest, {"size": len(data), "pieces": len(pieces)})
+        head = {"key": digest, "written": self._clock(), "size": len(data), "pieces": len(pieces)}
+        self._write(self._index, digest, head)
         return digest
 
-    def _write(self, index: str, document_id: str, document: dict[str, object]) -> None:
+    def _write(self, index: str, document_id: str, document: Mapping[str, object]) -> None:
         path = f"/{quoted(index)}/_doc/{quoted(document_id)}"
         good(self._api.call("PUT", path, dumps(document), seconds=WRITE_SECONDS))
 
@@ -88,7 +91,8 @@ class Blobs:
         if self._describe(digest) is None:
             raise NotFoundError(f"there is no blob {digest[:80]}")
         self._indices.ensure(self._state)
-        self._write(self._state, _head_id(name), {"kind": _HEAD, "name": name, "digest": digest})
+        key = _head_id(name)
+        self._write(self._state, key, {"key": key, "kind": HEAD, "name": name, "digest": digest})
 
     def head(self, name: str) -> str | None:
         """Where a name points."""
@@ -97,4 +101,4 @@ class Blobs:
 
 
 def _head_id(name: str) -> str:
-    return hashlib.sha256(dumps((_HEAD, name))).hexdigest()
+    return hashlib.sha256(dumps((HEAD, name))).hexdigest()

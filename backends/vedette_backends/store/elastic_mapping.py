@@ -69,8 +69,8 @@ _SIMPLE: Final[dict[str, dict[str, Any]]] = {
     },
     "deadletters": {"id": _KEYWORD, "time": _LONG, "source": _KEYWORD, "reason": _KEYWORD, "state": _KEYWORD},
     "records": {"key": _KEYWORD, "collection": _KEYWORD, "parent": _KEYWORD},
-    "blobs": {},
-    "state": {"kind": _KEYWORD, "worker": _KEYWORD},
+    "blobs": {"key": _KEYWORD, "written": _LONG},
+    "state": {"key": _KEYWORD, "kind": _KEYWORD, "worker": _KEYWORD, "time": _LONG},
 }
 
 

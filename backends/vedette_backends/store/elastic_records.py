@@ -17,7 +17,7 @@ from vedette_backends.store.elastic_search import search
 from vedette_backends.store.protocol import Heartbeat, Record
 
 _PAGE: Final = 1000
-_HEARTBEAT: Final = "heartbeat"
+HEARTBEAT: Final = "heartbeat"
 
 
 def _key(*parts: str) -> str:
@@ -118,21 +118,23 @@ class Heartbeats:
     def put(self, beat: Heartbeat) -> None:
         """Replace the worker's last heartbeat."""
         self._indices.ensure(self._index)
+        key = _key(HEARTBEAT, beat.worker)
         document = {
-            "kind": _HEARTBEAT,
+            "key": key,
+            "kind": HEARTBEAT,
             "worker": beat.worker,
             "incarnation": beat.incarnation,
             "time": beat.time,
             "body": dict(beat.body),
         }
-        path = f"/{quoted(self._index)}/_doc/{_key(_HEARTBEAT, beat.worker)}"
+        path = f"/{quoted(self._index)}/_doc/{key}"
         good(self._api.call("PUT", path, dumps(document), seconds=WRITE_SECONDS))
 
     def list(self) -> list[Heartbeat]:
         """One per worker, by name."""
         self._fresh.ensure()
         body: Dsl = {
-            "query": {"term": {"kind": _HEARTBEAT}},
+            "query": {"term": {"kind": HEARTBEAT}},
             "size": _PAGE,
             "sort": [{"worker": {"order": "asc"}}],
         }

@@ -80,7 +80,7 @@ class ElasticsearchStore:
         self._dead_letters = DeadLetters(gate, names, indices)
         self._records = Records(gate, names, indices, clock)
         self._heartbeats = Heartbeats(gate, names, indices)
-        self._blobs = Blobs(gate, names, indices)
+        self._blobs = Blobs(gate, names, indices, clock)
 
     # events ---------------------------------------------------------------------------------------------------------
     def create_events(self, retention: str, events: Sequence[NewEvent]) -> list[ItemResult]:

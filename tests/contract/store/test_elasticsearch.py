@@ -441,6 +441,23 @@ def test_a_blob_of_many_pieces_is_whole_or_refused_and_mended_by_writing_it_agai
     assert store.get_blob(digest) == data
 
 
+def test_old_heartbeats_and_replaced_blobs_are_pruned_and_what_is_in_use_stays(
+    store: Store, admin: ElasticsearchAdmin, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(elastic_blobs, "PIECE", 1000)
+    assert admin.prune(namespace, T0) == 0
+    old, used = store.put_blob(secrets.token_bytes(2500)), store.put_blob(secrets.token_bytes(2500))
+    store.set_head("bundle", used)
+    store.put_heartbeat(Heartbeat("gone", "i", T0 - 1, {}))
+    store.put_heartbeat(Heartbeat("here", "i", T0 + 1, {}))
+    assert admin.prune(namespace, T0) == 1  # the blobs are of now
+    assert [beat.worker for beat in store.heartbeats()] == ["here"]
+    assert admin.prune(namespace, T0 + 1) == 1
+    with pytest.raises(NotFoundError):
+        store.get_blob(old)
+    assert store.get_blob(store.head("bundle") or "")
+
+
 def test_a_restored_snapshot_answers_as_the_store_did(
     store: Store, server: Elasticsearch, admin: ElasticsearchAdmin, namespace: str, make_event: Any
 ) -> None:

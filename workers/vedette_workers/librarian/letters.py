@@ -42,7 +42,7 @@ def _drain(namespace: str, store: Store, broker: Broker, queue: str, clock: Call
         return 0  # deleted meanwhile
     try:
         while taken < MOST:
-            deliveries = consumer.fetch(PREFETCH, 1.0)
+            deliveries = consumer.fetch(PREFETCH, 0.1 if taken else 1.0)
             if not deliveries:
                 break
             letters = [letter for delivery in deliveries for letter in _letters(namespace, queue, delivery, clock())]
