@@ -20,8 +20,8 @@ settings.register_profile(
 )
 settings.load_profile("vedette")
 
-# One cluster for all folders that have tests of it.
-pytest_plugins = ("tests.cluster.fixtures", "tests.cluster.release")
+# What several folders share: one cluster for all, programs of Debian's, the browser.
+pytest_plugins = ("tests.cluster.fixtures", "tests.cluster.release", "tests.shippers", "tests.chromium")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -46,6 +46,8 @@ LEASE_SECONDS: Final = 15
 STEP: Final = 1.0
 RESYNC: Final = 300.0
 """Seconds after which everything is listed again, whatever the watches told."""
+FREEZE_EVERY: Final = 500
+"""Objects that come or go before memory is tidied."""
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 15.0
 
@@ -113,7 +115,10 @@ class ClusterOperator:
         )
         self._fleet = gateway_table.head_sink(self._system, "fleet")
         self._stop = threading.Event()
+        self._held = threading.Event()
+        self._let_go = threading.Event()
         self._lost = ""
+        self._frozen = 0
 
     # running --------------------------------------------------------------------------------------------------------
     def run(self) -> None:
@@ -130,6 +135,8 @@ class ClusterOperator:
             self._stop.set()
             loop.join(20)
             self.writer.stop()
+            # Not before: whoever gets it begins at once.
+            self._let_go.set()
             lease.join(10)
             self.controller.close()
             self._cache.close()
@@ -159,7 +166,7 @@ class ClusterOperator:
         )
         self._lease = lease
         had = False
-        while not self._stop.wait(LEASE_SECONDS / 4 if had else 1.0):
+        while not self._let_go.wait(LEASE_SECONDS / 4 if had else 1.0):
             try:
                 ok = lease.renew() if had else lease.acquire()
             except BackendError as error:
@@ -168,6 +175,7 @@ class ClusterOperator:
             if ok and not had:
                 log.info("holding the Lease as %s", holder)
                 had = True
+                self._held.set()
             if had and not lease.held:
                 self._lost = f"the Lease is lost to {lease.holder or 'nobody'}: another operator may be at work"
                 log.critical("%s", self._lost)
@@ -178,11 +186,13 @@ class ClusterOperator:
             lease.release()
 
     def _loop(self) -> None:
+        while not self._held.wait(STEP):
+            if self._stop.is_set():
+                return
+            self._vitals.alive()
         self._retry("the first round", self._begin)
         if self._stop.is_set():
             return
-        gc.collect()
-        gc.freeze()
         last = time.monotonic()
         while not self._stop.is_set():
             try:
@@ -197,6 +207,16 @@ class ClusterOperator:
                 log.warning("this round is not finished: %s", error)
                 self._vitals.failed("backends", str(error))
             self._vitals.alive()
+            self._keep_still()
+
+    def _keep_still(self) -> None:
+        """Thousands of objects that stay need not be looked through for garbage again and again."""
+        objects = sum(len(held) for space in self.controller.spaces.values() for held in space.objects.values())
+        if abs(objects - self._frozen) > FREEZE_EVERY:
+            self._frozen = objects
+            gc.unfreeze()
+            gc.collect()
+            gc.freeze()
 
     def _begin(self) -> None:
         if not getattr(self, "_lease", None) or not self._lease.held:

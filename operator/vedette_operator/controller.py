@@ -30,6 +30,8 @@ from vedette_operator.verdict import Verdict, refused
 log = logging.getLogger(__name__)
 
 MORE = 0.05
+MOST = 2.0
+"""Seconds of changes that belong to one round, while thousands of objects are applied."""
 INCIDENT = "Incident"
 
 
@@ -136,8 +138,11 @@ class Controller:
                 break
             if self._changed or self._gone:
                 # Files are saved in bunches: what comes right behind belongs to the same round.
+                until = time.monotonic() + MOST
                 for event in self._cluster.watch(self._version, MORE, statuses=False):
                     self._notice(event)
+                    if time.monotonic() > until:
+                        break
             self._round()
         except (BackendError, OSError) as error:
             # What was noticed is kept, and the next round tries again.

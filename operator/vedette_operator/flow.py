@@ -43,8 +43,8 @@ class Flow:
     def stats(self) -> dict[str, Any]:
         """`status.stats` of a LogSource: two digits are enough there, live figures are on the page."""
         told: dict[str, Any] = {
-            "eventsPerSecond": f"{self.rate:.2g}",
-            "lagSeconds": f"{self.lag / 1000:.2g}",
+            "eventsPerSecond": _two_digits(self.rate),
+            "lagSeconds": _two_digits(self.lag / 1000),
             "deadLetters": self.dead_letters,
         }
         # Events may claim any time; what no calendar holds is no time to show.
@@ -61,6 +61,11 @@ class Flow:
         if now - self.last_ingested < parse_duration(patience):
             return Finding("Receiving", "True", "Events", "")
         return Finding("Receiving", "False", "Silent", f"no event came for {patience}")
+
+
+def _two_digits(figure: float) -> str:
+    """Rounded, without an exponent: the API server takes none."""
+    return f"{float(f'{figure:.1e}'):.10f}".rstrip("0").rstrip(".")
 
 
 def available(beats: Sequence[Heartbeat]) -> list[Finding]:

@@ -67,14 +67,18 @@ def file_sink(file: Path) -> Sink:
 def head_sink(store: Store, head: str = HEAD) -> Sink:
     """Publishes as a blob behind a head, if it differs from what is there."""
     known = ""
+    last = b""
 
     def write(data: bytes) -> None:
-        nonlocal known
+        nonlocal known, last
+        if data == last:
+            return
         digest = store.put_blob(data)
         known = known or store.head(head) or ""
         if digest != known:
             store.set_head(head, digest)
             known = digest
+        last = data
 
     return write
 

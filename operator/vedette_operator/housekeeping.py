@@ -67,7 +67,7 @@ class Housekeeping:
         self._stores = stores
         self._clock = clock
         self._due: dict[str, float] = {}
-        self._served: tuple[str, ...] = ()
+        self._served: frozenset[str] = frozenset()
         self._live: dict[tuple[str, str, str], dict[str, dict[str, Any]]] = {}
 
     def prepare(self) -> None:
@@ -79,12 +79,14 @@ class Housekeeping:
 
     def step(self) -> None:
         """Every chore whose time has come. A chore that fails is told and waits for its next time."""
-        served = tuple(sorted(self._controller.spaces))
-        if served != self._served:
+        # The release's own parts get their rights in a virtual host as soon as there is one.
+        declared = self._tenants.declared()
+        self._served &= declared
+        if declared != self._served:
             self._due.pop("release", None)
-        self._chore("release", RELEASE_EVERY, lambda: self._release(served))
+        self._chore("release", RELEASE_EVERY, lambda: self._release(declared))
         self._chore("certificate", CERTIFICATE_EVERY, self._certificate)
-        self._chore("drift", max(DRIFT_EVERY, 0.2 * len(served)), self._look_for_drift)
+        self._chore("drift", max(DRIFT_EVERY, 0.2 * len(self._controller.spaces)), self._look_for_drift)
         self._chore("scale", SCALE_EVERY, self._scale)
 
     def _chore(self, name: str, every: float, chore: Callable[[], None]) -> None:
@@ -96,13 +98,13 @@ class Housekeeping:
         except BackendError as error:
             log.warning("%s: %s", name, error)
 
-    def _release(self, served: tuple[str, ...]) -> None:
+    def _release(self, declared: frozenset[str]) -> None:
         # For all tenants from the beginning: a key that changed with each new one would end every connection.
         problems = self._tenants.release(self._config.tenants)
         for problem in problems:
             log.warning("%s", problem)
         if not problems:
-            self._served = served
+            self._served = declared
 
     def _look_for_drift(self) -> None:
         """Show what is there, and what is no more, to the provisioner."""

@@ -50,7 +50,7 @@ class Observer:
         self._started = clock() + self._patience.starting
         self._beats: dict[str, tuple[int, Sequence[Heartbeat]]] = {}
         self._written: dict[Key, tuple[Any, ...]] = {}
-        self._stats_at: dict[Key, int] = {}
+        self._stats: dict[Key, tuple[int, Mapping[str, Any]]] = {}
         self._seen: dict[str, tuple[int, Loading]] = {}
         self._conditions: dict[Key, Sequence[Mapping[str, Any]]] = {}
 
@@ -91,7 +91,7 @@ class Observer:
         for key in keys:
             self._written.pop(key, None)
             self._conditions.pop(key, None)
-            self._stats_at.pop(key, None)
+            self._stats.pop(key, None)
             self._seen.pop(key.namespace, None)
 
     def _if_new(
@@ -99,11 +99,11 @@ class Observer:
     ) -> Iterator[Status]:
         item = known.object
         sign = (item.generation, tuple(findings))
-        counters_due = stats is not None and now - self._stats_at.get(item.key, 0) >= self._patience.stats
+        told_at, told = self._stats.get(item.key, (0, None))
+        counters_due = stats != told and now - told_at >= self._patience.stats
         if self._written.get(item.key) == sign and not counters_due:
             return
         self._written[item.key] = sign
-        self._stats_at[item.key] = now
         every = [*findings, ready(item.key.kind, findings)]
         status: dict[str, Any] = {
             "observedGeneration": item.generation,
@@ -115,7 +115,8 @@ class Observer:
             status["problems"] = [_problem(problem) for problem in known.verdict.problems]
         if stats is not None:
             status["stats"] = dict(stats)
-        elif status == item.status and item.key not in self._conditions:
+            self._stats[item.key] = now, status["stats"]
+        if status == item.status and item.key not in self._conditions:
             return  # as an earlier run left it
         self._conditions[item.key] = status["conditions"]
         yield item.key, status

@@ -176,6 +176,11 @@ class Tenants:
         else:
             self._states.pop(namespace, None)
 
+    def declared(self) -> frozenset[str]:
+        """Namespaces whose virtual host and workers' user are there."""
+        topology = {name: state.findings.get("TopologyReady") for name, state in self._states.items()}
+        return frozenset(name for name, found in topology.items() if found is not None and found.status == "True")
+
     def touch(self, namespace: str) -> None:
         """Something in the namespace may have changed: the next `ensure` checks everything."""
         if (state := self._states.get(namespace)) is not None:

@@ -1,8 +1,6 @@
 """A real chromium on a real server with a real embedded store; tests put events and alerts in by the protocol."""
 
 import hashlib
-import os
-import shutil
 import subprocess
 import threading
 import time
@@ -12,7 +10,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, BrowserContext, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Request
 from tests.helpers import until
 
 from vedette_backends.cluster.local import LocalCluster
@@ -24,16 +22,6 @@ from vedette_webui.auth import Authenticator
 from vedette_webui.settings import Account, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 SCREENSHOTS = ROOT / ".cache" / "screenshots"
 SIGMA = """title: Encoded PowerShell command
 logsource: {product: windows, category: process_creation}
@@ -178,20 +166,6 @@ def assets() -> Path:
     """The built front end."""
     subprocess.run([ROOT / "scripts" / "assets"], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
     return ROOT / "webui" / "vedette_webui" / "static" / "dist"
-
-
-# For one file at a time: while it runs, so does an event loop in this thread, and tests of coroutines need their own.
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    if shutil.which(CHROMIUM) is None:
-        reason = "Debian's chromium is not installed: apt-get install chromium"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

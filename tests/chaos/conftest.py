@@ -18,7 +18,6 @@ import pika
 import pytest
 from tests.chaos.streams import MANIFESTS, RULE, SOURCE, Stream
 from tests.cluster.release import Release
-from tests.helpers import until
 from tests.servers import elasticsearch as elastic_server
 from tests.servers import rabbitmq as rabbit_server
 from tests.servers.elasticsearch import Elasticsearch
@@ -248,12 +247,3 @@ def stream(faults: Release, recovery: dict[str, float]) -> Iterator[Stream]:
     """Events flow during the test."""
     with Stream(faults, recovery).running() as made:
         yield made
-
-
-@pytest.fixture(autouse=True)
-def _well_again(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What a failed test broke is nothing that the next one can rely on; say so there and not far from it."""
-    yield
-    if "faults" in request.fixturenames:
-        release: Release = request.getfixturevalue("faults")
-        until(lambda: release.backends.rabbitmq.answers(), seconds=60, what="RabbitMQ", pause=0.2)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.cluster.node import NodeError
+from tests.cluster.machine import NodeError
 from tests.cluster.release import Release
 from tests.helpers import until
 
@@ -83,28 +83,34 @@ class Stream:
     answered: int = 0
     refused: Counter[int] = field(default_factory=Counter)
     slowest: float = 0.0
-    extra: list[dict[str, Any]] = field(default_factory=list)
-    """Events that ride along with the next request."""
     _stop: threading.Event = field(default_factory=threading.Event)
     _held: threading.Event = field(default_factory=threading.Event)
     _idle: threading.Event = field(default_factory=threading.Event)
+    _address: str = ""
     _connection: http.client.HTTPConnection | None = None
+
+    def __post_init__(self) -> None:
+        self._thread = threading.Thread(target=self._run, name=self.name)
 
     # sending --------------------------------------------------------------------------------------------------------
     @contextmanager
     def running(self) -> Iterator[Stream]:
         """It sends meanwhile; what is under way is finished before this returns."""
         self._address = urlsplit(self.shop.service("gateway", 8421)).netloc
-        thread = threading.Thread(target=self._run, name=self.name)
-        thread.start()
+        self._thread.start()
         try:
             self.passes(5 * PER_REQUEST)
             yield self
         finally:
-            self._stop.set()
-            thread.join()
-            if self._connection is not None:
-                self._connection.close()
+            self.end()
+
+    def end(self) -> None:
+        """Send no more; what is under way is finished before this returns."""
+        self._stop.set()
+        self._thread.join()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def passes(self, events: int, *, seconds: float = PATIENCE) -> None:
         """Wait until so many more events have been answered."""
@@ -196,7 +202,7 @@ class Stream:
         until(lambda: self.count() >= events, seconds=PATIENCE, what=f"{events} stored events", pause=0.2)
 
     def recovered(self, fault: str) -> None:
-        """A fault has just ended: wait until events go through again, with all that had waited; note how long it took."""
+        """A fault has just ended: wait until events go through again, with all that waited; note how long it took."""
         began = time.monotonic()
         self.passes(PER_REQUEST)
         self.stored(self.answered)
@@ -204,14 +210,15 @@ class Stream:
 
     def account(self) -> None:
         """Everything that was answered is stored once and alerted once, and each group has one incident."""
+        self.end()
         sent = self.answered
         self.stored(sent)
         numbers = Counter(self._numbers())
         assert sorted(numbers) == list(range(sent)), sorted(set(range(sent)) ^ set(numbers))[:50]
         assert set(numbers.values()) == {1}
         marked = len(range(0, sent, EVERY))
-        until(lambda: len(self.alerts()) >= marked, seconds=PATIENCE, what=f"{marked} alerts", pause=0.2)
-        until(self._all_linked, seconds=PATIENCE, what="an incident of each alert", pause=0.2)
+        until(lambda: len(self.alerts()) >= marked, seconds=PATIENCE, what=f"{marked} alerts", pause=0.5)
+        until(self._all_linked, seconds=PATIENCE, what="an incident of each alert", pause=0.5)
         found = self.alerts()
         summaries = Counter(alert.summary for alert in found)
         assert summaries == {f"{self.name} {number}": 1 for number in range(0, sent, EVERY)}

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-import os
-import shutil
 import socket
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -86,49 +83,3 @@ def live(tmp_path: Path) -> Iterator[Live]:
     server.should_exit = True
     thread.join(20)
     broker.close()
-
-
-@dataclass
-class Shipper:
-    """A program of Debian's, installed or unpacked by `unpack-shippers`; `root` is `/` or the folder."""
-
-    program: Path
-    root: Path
-    running: list[subprocess.Popen[bytes]]
-
-    def folder(self, pattern: str) -> Path:
-        """The one folder below root that the pattern matches."""
-        return next(iter(sorted(self.root.glob(pattern))))
-
-    def start(self, *arguments: object, log: Path) -> None:
-        libraries = [str(path) for path in (*self.root.glob("usr/lib/*-linux-gnu"), *self.root.glob("lib/*-linux-gnu"))]
-        libraries += [str(path) for path in self.root.glob("usr/lib/syslog-ng")]
-        environment = dict(os.environ)
-        if self.root != Path("/"):
-            environment["LD_LIBRARY_PATH"] = ":".join(libraries)
-        with log.open("wb") as output:
-            command = [str(self.program), *map(str, arguments)]
-            self.running.append(subprocess.Popen(command, stdout=output, stderr=output, env=environment))
-
-
-@pytest.fixture
-def shipper() -> Iterator[Callable[[str], Shipper]]:
-    """Finds a shipper; a missing one is a failure in CI and a reason to skip elsewhere."""
-    running: list[subprocess.Popen[bytes]] = []
-
-    def find(name: str) -> Shipper:
-        unpacked = os.environ.get("VEDETTE_SHIPPERS", "")
-        if unpacked and (Path(unpacked) / "usr/sbin" / name).exists():
-            return Shipper(Path(unpacked) / "usr/sbin" / name, Path(unpacked).absolute(), running)
-        installed = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin")
-        if installed is not None:
-            return Shipper(Path(installed), Path("/"), running)
-        reason = f"{name} is not installed; run tests/clients/unpack-shippers FOLDER and set VEDETTE_SHIPPERS=FOLDER"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-
-    yield find
-    for process in running:
-        process.terminate()
-        process.wait(20)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from tests.cluster.node import Node
     from tests.cluster.servers import Backends
 
-    from vedette_backends.store.protocol import Store
+    from vedette_backends.store.protocol import Alert, Store
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "vedette"
@@ -69,6 +70,19 @@ class Release:
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "text/plain"}
         return http(self.service("gateway", 8421) + path, body.encode(), headers)
 
+    def count(self, query: str, namespace: str = "shop") -> int:
+        """How many stored events fit."""
+        from vedette_backends.store.protocol import TimeRange  # noqa: PLC0415 # see above
+        from vedette_engine.query.lucene import parse  # noqa: PLC0415
+
+        return self.store(namespace).count_events(parse(query), TimeRange())
+
+    def alerts(self, rule: str, text: str = "") -> list[Alert]:
+        """Alerts of a rule of the shop that hold a text."""
+        from vedette_backends.store.protocol import AlertFilter  # noqa: PLC0415 # see above
+
+        return list(self.store().search_alerts(AlertFilter(rules=(rule,), text=text), size=100).alerts)
+
     def apply(self, text: str) -> str:
         """`kubectl apply --server-side`."""
         return self.node.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text)
@@ -97,6 +111,12 @@ class Release:
     def helm(self, *arguments: str) -> str:
         """helm, on this release's namespace."""
         return self.node.helm(*arguments, "--namespace", SYSTEM, timeout=400)
+
+
+def sshd(user: str, source: str, *, outcome: str = "Failed", host: str = "web1", when: float | None = None) -> str:
+    """A line of sshd; `when` in seconds since the epoch, now where it is None."""
+    stamp = time.strftime("%b %d %H:%M:%S", time.gmtime(when))
+    return f"{stamp} {host} sshd[4711]: {outcome} password for {user} from {source} port 4711 ssh2"
 
 
 def http(url: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Answer:

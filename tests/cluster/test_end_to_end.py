@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import itertools
 import json
 import ssl
 import time
@@ -12,45 +11,26 @@ from typing import Any
 import pika
 import pytest
 from tests.cluster.node import CommandError
-from tests.cluster.release import SHOP, SYSTEM, Release
+from tests.cluster.release import SHOP, SYSTEM, Release, sshd
 from tests.helpers import until
 
-from vedette_backends.store.protocol import AlertFilter, TimeRange
+from vedette_backends.store.protocol import TimeRange
 from vedette_engine.alerting.bundle import decode
 from vedette_engine.query.lucene import parse
 
-numbers = itertools.count(1)
-
-
-def line(user: str, *, source: str = "", outcome: str = "Failed", host: str = "web1") -> str:
-    """A line of sshd, of an address of its own unless one is given."""
-    number = next(numbers)
-    address = source or f"198.51.100.{number % 250}"
-    stamp = time.strftime("%b %d %H:%M:%S", time.gmtime())
-    return f"{stamp} {host} sshd[{1000 + number}]: {outcome} password for {user} from {address} port 4711 ssh2"
-
-
-def alerts(shop: Release, rule: str, text: str = "") -> list[Any]:
-    """Alerts of a rule that hold a text."""
-    return list(shop.store().search_alerts(AlertFilter(rules=(rule,), text=text), size=100).alerts)
-
-
-def count(shop: Release, query: str) -> int:
-    return shop.store().count_events(parse(query), TimeRange())
-
 
 def test_an_event_becomes_a_document_an_alert_and_an_incident(shop: Release) -> None:
-    answer = shop.send(line("backup-admin", source="192.0.2.41"))
+    answer = shop.send(sshd("backup-admin", "192.0.2.41"))
     assert answer.status in {200, 202}, answer.body
-    until(lambda: count(shop, "source.ip:192.0.2.41") == 1, seconds=30, what="the document")
+    until(lambda: shop.count("source.ip:192.0.2.41") == 1, seconds=30, what="the document")
     found = shop.store().search_events(parse("source.ip:192.0.2.41"), TimeRange()).events[0].document
     assert found["vedette.other"]["labels.owner"] == "ana@shop.example"
-    until(lambda: alerts(shop, "decoy-account", "192.0.2.41"), seconds=30, what="the alert")
-    (alert,) = alerts(shop, "decoy-account", "192.0.2.41")
+    until(lambda: shop.alerts("decoy-account", "192.0.2.41"), seconds=30, what="the alert")
+    (alert,) = shop.alerts("decoy-account", "192.0.2.41")
     assert alert.summary == "192.0.2.41 tried the decoy account backup-admin on web1"
 
     def incident() -> str:
-        return str(alerts(shop, "decoy-account", "192.0.2.41")[0].workflow.get("incident", ""))
+        return str(shop.alerts("decoy-account", "192.0.2.41")[0].workflow.get("incident", ""))
 
     until(incident, seconds=30, what="the incident")
     until(lambda: shop.get("incident", incident()).get("status", {}).get("alerts") == 1, seconds=30, what="its status")
@@ -61,11 +41,11 @@ def test_an_event_becomes_a_document_an_alert_and_an_incident(shop: Release) -> 
 
 def test_alerts_of_one_group_join_one_incident(shop: Release) -> None:
     for _ in range(3):
-        shop.send(line("backup-admin", source="192.0.2.42"))
-    until(lambda: len(alerts(shop, "decoy-account", "192.0.2.42")) == 3, seconds=30, what="three alerts")
+        shop.send(sshd("backup-admin", "192.0.2.42"))
+    until(lambda: len(shop.alerts("decoy-account", "192.0.2.42")) == 3, seconds=30, what="three alerts")
 
     def incidents() -> set[str]:
-        return {str(one.workflow.get("incident", "")) for one in alerts(shop, "decoy-account", "192.0.2.42")}
+        return {str(one.workflow.get("incident", "")) for one in shop.alerts("decoy-account", "192.0.2.42")}
 
     until(lambda: "" not in incidents(), seconds=30, what="incidents of all")
     assert len(incidents()) == 1
@@ -91,7 +71,7 @@ def test_a_mozdef_style_publisher_sends_over_amqp(shop: Release) -> None:
             channel.basic_publish(
                 "eventtask", "eventtask", json.dumps(event), pika.BasicProperties(message_id=f"m-{number % 10}")
             )
-    until(lambda: count(shop, "host.name:legacy1") == 10, seconds=30, what="each message_id once")
+    until(lambda: shop.count("host.name:legacy1") == 10, seconds=30, what="each message_id once")
 
 
 def test_a_new_version_of_a_rule_is_followed_and_a_broken_one_leaves_the_last_good_one(shop: Release) -> None:
@@ -104,14 +84,14 @@ def test_a_new_version_of_a_rule_is_followed_and_a_broken_one_leaves_the_last_go
         return bool(found.get("status") == "True" and found.get("observedGeneration") == generation)
 
     until(live, seconds=30, what="the new version to be live")
-    shop.send(line("oracle-dr", source="192.0.2.51") + "\n" + line("backup-admin", source="192.0.2.52"))
-    until(lambda: alerts(shop, "decoy-account", "192.0.2.51"), seconds=30, what="an alert of the new version")
-    assert not alerts(shop, "decoy-account", "192.0.2.52")
+    shop.send(sshd("oracle-dr", "192.0.2.51") + "\n" + sshd("backup-admin", "192.0.2.52"))
+    until(lambda: shop.alerts("decoy-account", "192.0.2.51"), seconds=30, what="an alert of the new version")
+    assert not shop.alerts("decoy-account", "192.0.2.52")
     broken = text.replace("user.name: oracle-dr}", "user.name: nobody-at-all}", 1)
     refused = _refused(shop, broken)
     assert "the decoy is tried" in refused
-    shop.send(line("oracle-dr", source="192.0.2.53"))
-    until(lambda: alerts(shop, "decoy-account", "192.0.2.53"), seconds=30, what="an alert of the last good version")
+    shop.send(sshd("oracle-dr", "192.0.2.53"))
+    until(lambda: shop.alerts("decoy-account", "192.0.2.53"), seconds=30, what="an alert of the last good version")
     shop.apply((SHOP / "rules.yaml").read_text())
 
 
@@ -119,8 +99,8 @@ def test_a_deleted_rule_alerts_no_more(shop: Release) -> None:
     text = (SHOP / "rules.yaml").read_text().split("---")[0].replace("decoy-account", "short-lived")
     shop.apply(text.replace("backup-admin", "short-lived-user"))
     shop.wait_ready("alertrule/short-lived")
-    shop.send(line("short-lived-user", source="192.0.2.61"))
-    until(lambda: alerts(shop, "short-lived", "192.0.2.61"), seconds=30, what="its alert")
+    shop.send(sshd("short-lived-user", "192.0.2.61"))
+    until(lambda: shop.alerts("short-lived", "192.0.2.61"), seconds=30, what="its alert")
     shop.node.kubectl("delete", "alertrule", "short-lived", "-n", "shop")
 
     def gone() -> bool:
@@ -129,9 +109,9 @@ def test_a_deleted_rule_alerts_no_more(shop: Release) -> None:
         return bool(beats) and all(beat.body["bundle"] == head for beat in beats) and "short-lived" not in _rules(shop)
 
     until(gone, seconds=30, what="the workers to load the bundle without it")
-    shop.send(line("short-lived-user", source="192.0.2.62"))
-    until(lambda: count(shop, "source.ip:192.0.2.62") == 1, seconds=30, what="the event")
-    assert not alerts(shop, "short-lived", "192.0.2.62")
+    shop.send(sshd("short-lived-user", "192.0.2.62"))
+    until(lambda: shop.count("source.ip:192.0.2.62") == 1, seconds=30, what="the event")
+    assert not shop.alerts("short-lived", "192.0.2.62")
 
 
 def test_what_is_changed_or_deleted_by_hand_is_repaired(shop: Release) -> None:
@@ -145,8 +125,8 @@ def test_what_is_changed_or_deleted_by_hand_is_repaired(shop: Release) -> None:
         return bool(found is not None and new and found.get("status", {}).get("availableReplicas"))
 
     until(again, seconds=60, what="the Deployment")
-    shop.send(line("root", source="192.0.2.71"))
-    until(lambda: count(shop, "source.ip:192.0.2.71") == 1, seconds=60, what="an event through the new pods")
+    shop.send(sshd("root", "192.0.2.71"))
+    until(lambda: shop.count("source.ip:192.0.2.71") == 1, seconds=60, what="an event through the new pods")
 
 
 def test_every_pod_is_restricted_and_only_those_that_need_it_have_a_token(shop: Release) -> None:

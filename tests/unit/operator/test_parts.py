@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from vedette_crds.problems import Problem
 from vedette_engine.testing import TestResult
 from vedette_operator import verdict as verdicts
 from vedette_operator.cache import ContentCache
+from vedette_operator.flow import Flow
 from vedette_operator.offline import FolderConfigs
 from vedette_operator.places import locate
 from vedette_operator.statuses import READY, conditions, ready
@@ -162,3 +164,20 @@ def test_a_mistake_whose_file_is_gone_or_another_is_still_told(tmp_path: Path, o
     told = str(locate(Problem("m", path="spec.sigma", line=3), item, tmp_path))
     assert "AlertRule shop/r" in told
     assert told.endswith("m (line 3 of the text)")
+
+
+# figures -------------------------------------------------------------------------------------------------------------
+
+
+@given(st.floats(min_value=0, max_value=1e12), st.integers(0, 10**15))
+def test_figures_of_a_source_have_no_exponent_and_are_near(rate: float, lag: int) -> None:
+    stats = Flow(rate=rate, lag=lag).stats()
+    for told, figure in ((stats["eventsPerSecond"], rate), (stats["lagSeconds"], lag / 1000)):
+        # What Kubernetes takes as a label's value, which the CRD asks for.
+        assert re.fullmatch(r"[0-9]+(\.[0-9]+)?", told)
+        assert float(told) == pytest.approx(figure, rel=0.06, abs=1e-9)
+
+
+@pytest.mark.parametrize(("rate", "told"), [(0, "0"), (0.0456, "0.046"), (99.6, "100"), (1234, "1200"), (12.0, "12")])
+def test_figures_of_a_source_are_rounded_to_two_digits(rate: float, told: str) -> None:
+    assert Flow(rate=rate).stats()["eventsPerSecond"] == told
