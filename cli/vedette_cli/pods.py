@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import signal
 import threading
 import time
@@ -143,6 +144,7 @@ def librarian(pod: Pod) -> None:
 def gateway(pod: Pod, host: str, port: int) -> None:
     """Take events over HTTP until SIGTERM."""
     from vedette_workers.gateway.server import serve
+    from vedette_workers.gateway.settings import Settings
 
     servers = pod.servers()
     system = servers.store(pod.namespace)
@@ -170,6 +172,8 @@ def gateway(pod: Pod, host: str, port: int) -> None:
         port,
         poll=head_poll(system, vitals),
         every=GATEWAY_POLL,
+        # Metrics name tenants and sources: they are on the status port. Nobody has the token for those of this one.
+        settings=Settings(metrics_token=secrets.token_hex(32)),
         brokers=servers.broker,
         started=started,
     )

@@ -29,7 +29,7 @@ _PLACES = (
     "",
     "| process | in a cluster, on port | with `vedette up` |",
     "| --- | --- | --- |",
-    "| gateway | 8421 and 9090 | 8421 |",
+    "| gateway | 9090 | 8421 |",
     "| pipeline, responder, librarian, operator | 9090 | |",
     "| web UI | 9090; nothing but `process_*` | |",
     "| webhook | 8443, HTTPS | |",
@@ -41,17 +41,17 @@ _PLACES = (
 def commands() -> str:
     """Every command with its options."""
     lines = ["# Commands", "", NOTE]
-    context = click.Context(vedette, info_name="vedette")
+    context = vedette.make_context("vedette", [], resilient_parsing=True)
     assert isinstance(vedette, click.Group)
     for name in vedette.list_commands(context):
         command = vedette.get_command(context, name)
         assert command is not None
-        lines += _command(command, click.Context(command, info_name=f"vedette {name}"))
+        lines += _command(command, click.Context(command, info_name=name, parent=context))
     return "\n".join(lines) + "\n"
 
 
 def _command(command: click.Command, context: click.Context) -> Iterator[str]:
-    yield from ("", f"## {context.info_name}", "", "```text")
+    yield from ("", f"## {context.command_path}", "", "```text")
     # As wide as a page, whatever the terminal of whoever generates.
     context.terminal_width = context.max_content_width = 100
     yield from command.get_help(context).splitlines()
@@ -60,7 +60,7 @@ def _command(command: click.Command, context: click.Context) -> Iterator[str]:
         for name in command.list_commands(context):
             inner = command.get_command(context, name)
             assert inner is not None
-            yield from _command(inner, click.Context(inner, info_name=f"{context.info_name} {name}"))
+            yield from _command(inner, click.Context(inner, info_name=name, parent=context))
 
 
 def telemetry() -> str:

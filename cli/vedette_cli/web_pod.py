@@ -7,7 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import orjson
 
@@ -53,7 +53,7 @@ def serve_pod(pod: Pod, host: str, port: int, public_url: str) -> None:
         accounts=[],
         public_url=public_url,
         version=version("vedette"),
-        hosts=_hosts(pod, public_url),
+        hosts=hosts(pod, public_url),
         session_key=_session_key(pod),
         embedded=False,
     )
@@ -76,10 +76,12 @@ def serve_pod(pod: Pod, host: str, port: int, public_url: str) -> None:
     status.close()
 
 
-def _hosts(pod: Pod, public_url: str) -> list[str]:
+def hosts(pod: Pod, public_url: str) -> list[str]:
     """Names under which the pages are reached inside the cluster; the public one comes from its address."""
     public = urlsplit(public_url).hostname or ""
-    service = f"vedette-web.{pod.namespace}"
+    # The web UI's RabbitMQ user is called as its Service is, `<release>-web`.
+    user = unquote(urlsplit(rabbitmq_settings(pod.backends).url).username or "")
+    service = f"{user}.{pod.namespace}"
     return [public, service, f"{service}.svc", f"{service}.svc.cluster.local"]
 
 

@@ -89,11 +89,12 @@ class ClusterOperator:
         stores = connect_store(store_settings)
         opened = Backends(stores.store, lambda namespace: open_broker(broker_settings, namespace, name="operator"))
         self._owned = Owned(self._resources)
+        store_admin = ElasticsearchAdmin(store_settings)
         self.tenants = Tenants(
             config,
             self._owned,
             RabbitMQAdmin(broker_settings),
-            ElasticsearchAdmin(store_settings),
+            store_admin,
             lambda: endpoints(backends),
             opened.broker,
         )
@@ -111,7 +112,13 @@ class ClusterOperator:
             pace=Pace(drift=5.0),
         )
         self._housekeeping = Housekeeping(
-            config, self._resources, self._owned, self.tenants, self.controller, self._observer, opened.store
+            config,
+            self._resources,
+            self.tenants,
+            self.controller,
+            self._observer,
+            opened.store,
+            store_admin,
         )
         self._fleet = gateway_table.head_sink(self._system, "fleet")
         self._stop = threading.Event()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 from vedette_backends.errors import BackendError
@@ -16,8 +16,7 @@ from vedette_operator.controller import Controller
 from vedette_operator.desired import names
 from vedette_operator.desired.scaling import Load
 from vedette_operator.flow import Flow
-from vedette_operator.observe import Observer
-from vedette_operator.owned import Owned
+from vedette_operator.observe import Observer, now_ms
 from vedette_operator.tenant import Tenants
 from vedette_operator.uninstall import KINDS
 
@@ -27,6 +26,9 @@ RELEASE_EVERY = 60.0
 CERTIFICATE_EVERY = 60.0
 DRIFT_EVERY = 4.0
 SCALE_EVERY = 5.0
+PRUNE_EVERY = 3600.0
+KEPT = 24 * 3_600_000
+"""ms for which heartbeats and replaced bundles are kept."""
 WEBHOOKS = ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration")
 
 
@@ -43,6 +45,13 @@ class Resources(Protocol):
         """Objects of a kind."""
 
 
+class Pruner(Protocol):
+    """Elasticsearch's management."""
+
+    def prune(self, namespace: str, before: int, keep: Collection[str] = ()) -> int:
+        """Remove old heartbeats and blobs, but those to keep; how many."""
+
+
 class Housekeeping:
     """Called by the control loop's thread after each round; each chore at its own pace."""
 
@@ -50,21 +59,21 @@ class Housekeeping:
         self,
         config: OperatorConfig,
         resources: Resources,
-        owned: Owned,
         tenants: Tenants,
         controller: Controller,
         observer: Observer,
         stores: Callable[[str], Store],
+        pruner: Pruner,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
         self._resources = resources
-        self._owned = owned
         self._tenants = tenants
         self._controller = controller
         self._observer = observer
         self._stores = stores
+        self._pruner = pruner
         self._clock = clock
         self._due: dict[str, float] = {}
         self._served: frozenset[str] = frozenset()
@@ -88,6 +97,7 @@ class Housekeeping:
         self._chore("certificate", CERTIFICATE_EVERY, self._certificate)
         self._chore("drift", max(DRIFT_EVERY, 0.2 * len(self._controller.spaces)), self._look_for_drift)
         self._chore("scale", SCALE_EVERY, self._scale)
+        self._chore("prune", PRUNE_EVERY, self._prune)
 
     def _chore(self, name: str, every: float, chore: Callable[[], None]) -> None:
         if self._clock() < self._due.get(name, 0.0):
@@ -141,6 +151,17 @@ class Housekeeping:
                 flow = Flow.of(beats, name)
                 loads[name] = Load(flow.lag / 1000, flow.rate)
             self._tenants.scale(namespace, loads)
+
+    def _prune(self) -> None:
+        """Heartbeats of pods that are gone, and bundles that were replaced a while ago."""
+        before = now_ms() - KEPT
+        gone = self._pruner.prune(self._config.release_namespace, before)
+        for namespace, space in self._controller.spaces.items():
+            enrichments = space.bundle().enrichments
+            keep = {table for item in enrichments for table in item.tables.values() if isinstance(table, str)}
+            gone += self._pruner.prune(namespace, before, keep)
+        if gone:
+            log.info("%d old heartbeats and bundles removed", gone)
 
     def _certificate(self) -> None:
         """The webhook's certificate is fresh, and the API server trusts it."""

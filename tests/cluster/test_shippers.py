@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import socket
+import socketserver
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -18,7 +22,7 @@ AMQP = """
   amqp(
     host("{host}") port({port}) vhost("{vhost}") username("{user}") password("{password}")
     exchange("{exchange}") exchange-type("topic") exchange-declare(no) routing-key("{key}") persistent(yes)
-    tls(ca-file("{ca}") peer-verify({verify}))
+    tls(ca-file("{ca}") peer-verify(yes))
     body("$(format-json timestamp=$ISODATE hostname={name} category=authentication summary=$MESSAGE)")
   );
 """
@@ -45,6 +49,40 @@ def delivered(shop: Release, host: str, log: Path) -> None:
     assert [shop.count(f"host.name:{host} AND user.name:user{number}") for number in (0, LINES - 1)] == [1, 1]
 
 
+@pytest.fixture
+def by_name() -> Iterator[Callable[..., int]]:
+    """A port of `localhost` behind which an address is: syslog-ng takes a certificate for names only."""
+    running: list[socketserver.ThreadingTCPServer] = []
+
+    def listen(host: str, port: int) -> int:
+        class Relay(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                with socket.create_connection((host, port)) as server:
+                    back = threading.Thread(target=pump, args=(server, self.request), daemon=True)
+                    back.start()
+                    pump(self.request, server)
+                    back.join(20)
+
+        relay = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Relay)
+        relay.daemon_threads = True
+        running.append(relay)
+        threading.Thread(target=relay.serve_forever, daemon=True).start()
+        return int(relay.server_address[1])
+
+    yield listen
+    for relay in running:
+        relay.shutdown()
+        relay.server_close()
+
+
+def pump(source: socket.socket, target: socket.socket) -> None:
+    """Hand on what arrives until one side ends."""
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+
+
 def gateway(shop: Release) -> tuple[str, int]:
     """Address and port of the gateway's Service."""
     parts = urlsplit(shop.service("gateway", 8421))
@@ -62,7 +100,7 @@ def test_syslog_ng_sends_to_the_gateway_over_http(shop: Release, syslog_ng_http:
 
 
 def test_syslog_ng_publishes_to_the_exchange_of_a_source(
-    shop: Release, syslog_ng: Callable[..., Path], tmp_path: Path
+    shop: Release, syslog_ng: Callable[..., Path], by_name: Callable[..., int], tmp_path: Path
 ) -> None:
     shop.node.kubectl("apply", "--server-side", "-f", str(SHOP.with_name("mozdef.yaml")))
     shop.wait_ready("logsource/mozdef")
@@ -73,15 +111,14 @@ def test_syslog_ng_publishes_to_the_exchange_of_a_source(
     ca = tmp_path / "ca.crt"
     ca.write_text(secret["ca.crt"])
     destination = AMQP.format(
-        host=url.hostname,
-        port=url.port,
+        host="localhost",
+        port=by_name(url.hostname, url.port),
         vhost=unquote(url.path.removeprefix("/")),
         user=secret["username"],
         password=unquote(url.password),
         exchange=secret["exchange"],
         key=secret["routing-key"],
         ca=ca,
-        verify="yes",
         name="syslog-ng2",
     )
     log = syslog_ng([f"legacy message {number}" for number in range(LINES)], destination)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final
 
 from vedette_backends.errors import RefusedError, UnavailableError
@@ -31,10 +31,8 @@ from vedette_backends.store.elastic_roles import Role, role_of
 from vedette_backends.store.elastic_search import search
 from vedette_backends.store.elasticsearch import connect, now_ms
 from vedette_backends.store.protocol import TimeRange
+from vedette_engine.normalise.document import SOURCE
 from vedette_engine.query.tree import Term
-
-SOURCE_FIELD: Final = "vedette.source"
-"""Names the LogSource that an event came from."""
 
 _DELETE_AT_ONCE: Final = 5000
 _NAMES_AT_ONCE: Final = 50
@@ -208,15 +206,18 @@ class ElasticsearchAdmin:
         answer = found(self._api.call("GET", f"/_index_template/{quoted(pattern)}", seconds=ADMIN_SECONDS)) or {}
         return [template["name"] for template in answer.get("index_templates", [])]
 
-    def prune(self, namespace: str, before: int) -> int:
-        """Remove heartbeats older than `before` (ms) and blobs of before that no head points at; how many."""
-        return prune(self._api, Names(namespace), before)
+    def prune(self, namespace: str, before: int, keep: Collection[str] = ()) -> int:
+        """Remove heartbeats older than `before` (ms) and blobs of before that no head points at; how many.
+
+        `keep`: digests of blobs that others refer to, as a bundle does to its tables.
+        """
+        return prune(self._api, Names(namespace), before, keep)
 
     def delete_source_events(self, namespace: str, source: str) -> None:
         """Remove the stored events of a source; what arrives meanwhile may stay until the next call."""
         names = Names(namespace)
         good(self._api.call("POST", f"/{names.events}/_refresh?ignore_unavailable=true", seconds=ADMIN_SECONDS))
-        body = {"query": compile_query(Term(SOURCE_FIELD, source), TimeRange()), "size": _DELETE_AT_ONCE}
+        body = {"query": compile_query(Term(SOURCE, source), TimeRange()), "size": _DELETE_AT_ONCE}
         while True:
             hits = search(self._api, names.events, {**body, "_source": False})["hits"]["hits"]
             by_index: dict[str, list[str]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Final
 
 from vedette_backends.store.elastic_blobs import HEAD
@@ -16,16 +16,17 @@ from vedette_backends.store.elastic_search import search
 _PAGE: Final = 1000
 
 
-def prune(api: Api, names: Names, before: int) -> int:
-    """Remove heartbeats older than `before` (ms), and blobs written before it that no head points at.
+def prune(api: Api, names: Names, before: int, keep: Collection[str] = ()) -> int:
+    """Remove heartbeats older than `before` (ms), and blobs written before it that no head points at, but `keep`.
 
     Returns how many. Whoever sets a head to a blob that is just being removed is told that it does not exist.
     """
     for index in (names.state, names.blobs):
         good(api.call("POST", f"/{quoted(index)}/_refresh?ignore_unavailable=true"))
+    keep = frozenset(keep)
     silent = _all(api, names.state, {"bool": {"filter": [{"term": {"kind": HEARTBEAT}}, _older("time", before)]}})
     pointed_at = {hit["_source"]["digest"] for hit in _all(api, names.state, {"term": {"kind": HEAD}})}
-    replaced = (hit for hit in _all(api, names.blobs, _older("written", before)) if hit["_id"] not in pointed_at)
+    replaced = (hit for hit in _all(api, names.blobs, _older("written", before)) if hit["_id"] not in pointed_at | keep)
     gone = _delete(api, names.state, [hit["_id"] for hit in silent])
     for hit in replaced:
         # First the document that says that the blob is there.

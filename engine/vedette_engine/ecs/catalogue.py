@@ -42,6 +42,7 @@ FLOAT_TYPES = frozenset({"float", "double", "scaled_float"})
 _CONTAINER_TYPES = frozenset({"object", "nested", "flattened"})
 
 _OWN_FIELDS = {
+    "vedette.source": FieldType("keyword"),
     "vedette.timestamp_problem": FieldType("keyword"),
     "vedette.enrichment_failed": FieldType("keyword", array=True),
     "vedette.stored": FieldType("date"),

@@ -25,6 +25,8 @@ from vedette_engine.normalise.types import CHECKS, MISMATCH, Check, check_list, 
 Document = dict[str, Any]
 
 OTHER = "vedette.other"
+SOURCE = "vedette.source"
+"""Name of the LogSource that the event came from; stamped by the pipeline."""
 REST = "_rest"
 MAX_OTHER = 1000
 """Fields below `vedette.other`; what is over is kept as one JSON text under `_rest`."""

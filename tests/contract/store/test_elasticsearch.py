@@ -165,7 +165,7 @@ def test_a_namespace_that_is_dropped_leaves_nothing_and_its_neighbour_everything
 def test_the_events_of_one_source_are_removed(
     admin: ElasticsearchAdmin, store: Store, namespace: str, make_event: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(elastic_admin, "SOURCE_FIELD", "event.dataset")
+    monkeypatch.setattr(elastic_admin, "SOURCE", "event.dataset")
     monkeypatch.setattr(elastic_admin, "_DELETE_AT_ONCE", 3)
     events = [
         make_event(n, {"event.dataset": "web" if n % 2 else "db"}, ingested=T0 - n * 40_000_000) for n in range(9)
@@ -452,6 +452,7 @@ def test_old_heartbeats_and_replaced_blobs_are_pruned_and_what_is_in_use_stays(
     store.put_heartbeat(Heartbeat("here", "i", T0 + 1, {}))
     assert admin.prune(namespace, T0) == 1  # the blobs are of now
     assert [beat.worker for beat in store.heartbeats()] == ["here"]
+    assert admin.prune(namespace, T0 + 1, [gone]) == 0
     assert admin.prune(namespace, T0 + 1) == 1
     with pytest.raises(NotFoundError):
         store.get_blob(old)
@@ -566,18 +567,17 @@ def test_a_name_that_is_no_namespace_opens_no_store(connection: Connection) -> N
 def test_a_server_that_is_killed_loses_nothing_it_acknowledged(tmp_path: Path, make_event: Any) -> None:
     from tests.servers.elasticsearch import start  # noqa: PLC0415 # this one alone needs a server of its own
 
-    server = start(tmp_path / "own")
+    server = start(tmp_path / "own", quick=True)
     admin = ElasticsearchAdmin(server.settings)
     admin.ensure_templates("shop", ["30d"])
     store = elasticsearch.open_store(server.settings, "shop")
     acknowledged = 0
-    for _ in range(2):
-        for _ in range(5):
-            store.create_events("30d", [make_event(acknowledged + n) for n in range(20)])
-            acknowledged += 20
-        server.restart(kill=True)
-        until(lambda: _answers(store), seconds=60, what="the store to answer")
-        assert store.count_events(ALL, ALWAYS) == acknowledged
+    for _ in range(10):
+        store.create_events("30d", [make_event(acknowledged + n) for n in range(20)])
+        acknowledged += 20
+    server.restart(kill=True)
+    until(lambda: _answers(store), seconds=60, what="the store to answer")
+    assert store.count_events(ALL, ALWAYS) == acknowledged
     again = store.create_events("30d", [make_event(n) for n in range(acknowledged)])
     assert {result.outcome for result in again} == {Outcome.DUPLICATE}
     store.close()

@@ -90,7 +90,11 @@ def test_a_deletion_arrives_and_so_does_the_same_object_made_again(feed: Feed) -
 
 
 def test_what_was_listed_is_not_reported_again(feed: Feed, cluster: LocalCluster) -> None:
-    manifest = {"apiVersion": "vedette.dev/v1alpha1", "kind": "Incident", "metadata": {"name": "a", "namespace": "shop"}}
+    manifest = {
+        "apiVersion": "vedette.dev/v1alpha1",
+        "kind": "Incident",
+        "metadata": {"name": "a", "namespace": "shop"},
+    }
     made = cluster.create({**manifest, "spec": {}}, manager="test")
     assert feed.list("Incident") == [made]
     feed.put(Change.SET, made)

@@ -18,6 +18,7 @@ from vedette_engine.alerting.bundle import Bundle
 from vedette_engine.alerting.ids import digest
 from vedette_engine.detect.logsource import Logsource
 from vedette_engine.detect.routing import event_logsources
+from vedette_engine.normalise.document import SOURCE
 from vedette_engine.normalise.errors import Malformed
 from vedette_engine.normalise.normaliser import Normaliser
 from vedette_engine.normalise.source import DEFAULT_MAX_EVENT_BYTES, SourceConfig
@@ -127,6 +128,7 @@ class Processor:
         document = known.normaliser.document(event, len(raw))
         # The document holds every value of the event, so keywords can be looked for in its text.
         matched = self.ruleset.match(event, orjson.dumps(document), logsources)
+        document[SOURCE] = source
         time = event["@timestamp"]
         alerts = [self.ruleset.alerting.alert(rule, event, record.id, arrival, document) for rule in matched]
         told = zip(matched, alerts, strict=True)
