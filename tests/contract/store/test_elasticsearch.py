@@ -452,7 +452,7 @@ def test_old_heartbeats_and_replaced_blobs_are_pruned_and_what_is_in_use_stays(
     store.put_heartbeat(Heartbeat("here", "i", T0 + 1, {}))
     assert admin.prune(namespace, T0) == 1  # the blobs are of now
     assert [beat.worker for beat in store.heartbeats()] == ["here"]
-    assert admin.prune(namespace, T0 + 1, [gone]) == 0
+    assert admin.prune(namespace, T0 + 1, [old]) == 0
     assert admin.prune(namespace, T0 + 1) == 1
     with pytest.raises(NotFoundError):
         store.get_blob(old)
