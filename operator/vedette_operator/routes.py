@@ -24,7 +24,7 @@ Seen = Callable[[str | None, Mapping[str, Any]], None]
 
 
 def watch(group: str, version: str, plurals: Sequence[str], seen: Seen, stop: threading.Event) -> None:
-    """Watch the kinds in all namespaces until `stop` is set.
+    """Watch the kinds in all namespaces until `stop` is set, by SIGTERM or SIGINT too.
 
     Blocks. Raises whatever ends kopf before `stop` is set, so that the process ends and is started again.
     """
@@ -33,6 +33,11 @@ def watch(group: str, version: str, plurals: Sequence[str], seen: Seen, stop: th
     @kopf.on.login(registry=registry)
     def login(**asked: Any) -> kopf.ConnectionInfo | None:
         return kopf.login_via_client(**asked)
+
+    @kopf.on.cleanup(registry=registry)
+    async def ending(**_: Any) -> None:
+        # kopf waits for the flag in a thread of its own, and after SIGTERM or a fault for that thread.
+        stop.set()
 
     for plural in plurals:
 

@@ -96,7 +96,12 @@ class StatusWriter:
                 key = next(iter(self._waiting))
                 status = self._waiting.pop(key)
             began = time.monotonic()
-            pause = 0.0 if self._write(key, status) else min(max(pause * 2, 0.5), 10.0)
+            try:
+                pause = 0.0 if self._write(key, status) else min(max(pause * 2, 0.5), 10.0)
+            except Exception:
+                # A status that is ours to mend must not keep all others from being written.
+                log.exception("status of %s is left out", key)
+                self.failed += 1
             time.sleep(max(1 / rate - (time.monotonic() - began), 0.0) + pause)
 
     def _write(self, key: Key, status: Status) -> bool:

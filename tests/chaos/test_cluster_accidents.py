@@ -8,12 +8,13 @@ import json
 import secrets
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.chaos import containers
-from tests.chaos.streams import PATIENCE, TOKEN, Stream, asked
+from tests.chaos.streams import DATASET, PATIENCE, SOURCE, TOKEN, Stream, asked
 from tests.cluster.node import CommandError
 from tests.cluster.release import CHART, NAME, SYSTEM, Release, http, values
 from tests.helpers import until
@@ -37,49 +38,72 @@ spec:
       condition: {condition}
 """
 
+POISON = (
+    b'{"a":' * 2000 + b"1" + b"}" * 2000,
+    json.dumps({f"field{number}": number for number in range(20_000)}).encode(),
+    b'{"message":"' + b"abcdefg" * 100_000 + b'","event":{"action":"' + b"abcdefg" * 50_000 + b'"}}',
+    b'{"source":{"ip":"999.1.1.1"},"@timestamp":"never","message":{"an":["object",{"in":1}]}}',
+    b'{"event":{"sequence":1e400,"duration":-99999999999999999999999999},"process":{"pid":"\\ud800"}}',
+    b'{"\\u0000":"\\u0000","..":1,".a":2,"a.":3,"":4,"_id":"x","_index":".security"}',
+    b"\xff\xfe\x00not text at all",
+    b"[[[[",
+)
 
-def send(shop: Release, *records: bytes) -> None:
-    """Each in a request of its own; each is answered, with 2xx or with 4xx."""
+
+def send(shop: Release, *records: bytes) -> int:
+    """Each in a request of its own; each is answered, with 2xx or with 4xx. How many were taken."""
+    taken = 0
     for record in records:
         headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/x-ndjson"}
         answer = http(shop.service("gateway", 8421) + "/events", record, headers)
         assert answer.status // 100 in {2, 4}, (answer, record[:80])
+        taken += answer.status // 100 == 2
+    return taken
 
 
-def count(shop: Release, query: str) -> int:
-    return int(shop.store().count_events(parse(query), TimeRange()))
+def kept(shop: Release) -> int:
+    """How many events of no stream are stored or set aside."""
+    stored = shop.store().count_events(parse(f"event.dataset:{DATASET} AND NOT _exists_:labels.stream"), TimeRange())
+    return stored + shop.store().search_dead_letters(source=SOURCE)[1]
+
+
+@contextmanager
+def applied(shop: Release, **rules: str) -> Iterator[None]:
+    """Rules are there meanwhile: name → manifest."""
+    try:
+        for text in rules.values():
+            shop.apply(text)
+        yield
+    finally:
+        shop.node.kubectl("delete", "alertrule", *rules, "-n", "shop", "--ignore-not-found")
 
 
 def test_while_the_webhook_is_down_rules_apply_and_the_operator_judges_them(stream: Stream) -> None:
     shop, name = stream.shop, stream.name
     broken, good = f"broken-{name}", f"good-{name}"
-    shop.node.kubectl("scale", f"deployment/{NAME}-webhook", "--replicas=0", "-n", SYSTEM)
+    wrong = RULE.format(name=broken, action=name, condition="nothing-of-that-name")
+    deployment = f"deployment/{NAME}-webhook"
+    shop.node.kubectl("scale", deployment, "--replicas=0", "-n", SYSTEM)
     try:
         until(lambda: not shop.pods(SYSTEM, "vedette.dev/component=webhook"), seconds=PATIENCE, what="no webhook")
-        shop.apply(RULE.format(name=broken, action=name, condition="nothing-of-that-name"))
-        shop.apply(RULE.format(name=good, action=name, condition="sel"))
-        shop.wait_ready(f"alertrule/{good}")
-        until(
-            lambda: shop.condition("alertrule", broken, "Accepted").get("status") == "False",
-            seconds=PATIENCE,
-            what="the operator's verdict",
-            pause=0.2,
-        )
+        with applied(shop, **{broken: wrong, good: RULE.format(name=good, action=name, condition="sel")}):
+            shop.wait_ready(f"alertrule/{good}")
+            until(
+                lambda: shop.condition("alertrule", broken, "Accepted").get("status") == "False",
+                seconds=PATIENCE,
+                what="the operator's verdict",
+                pause=0.2,
+            )
+            assert send(shop, json.dumps({"event": {"action": name}, "message": "one of a test"}).encode()) == 1
+            where = AlertFilter(rules=(good, broken))
+            until(lambda: shop.store().search_alerts(where).total == 1, seconds=PATIENCE, what="an alert", pause=0.2)
     finally:
-        shop.node.kubectl("scale", f"deployment/{NAME}-webhook", "--replicas=1", "-n", SYSTEM)
-    send(shop, json.dumps({"event": {"action": name}, "message": "one of a test"}).encode())
-    where = AlertFilter(rules=(good, broken))
-    until(
-        lambda: shop.store().search_alerts(where).total == 1, seconds=PATIENCE, what="the good rule's alert", pause=0.2
-    )
-    shop.node.kubectl("delete", "alertrule", broken, good, "-n", "shop")
-
-    shop.node.kubectl("rollout", "status", f"deployment/{NAME}-webhook", "-n", SYSTEM, "--timeout=90s")
-    rule = RULE.format(name=broken, action=name, condition="nothing-of-that-name")
+        shop.node.kubectl("scale", deployment, "--replicas=1", "-n", SYSTEM)
+    shop.node.kubectl("rollout", "status", deployment, "-n", SYSTEM, "--timeout=90s")
 
     def refused() -> bool:
         try:
-            shop.node.kubectl("apply", "--server-side", "--dry-run=server", "-f", "-", stdin=rule)
+            shop.node.kubectl("apply", "--server-side", "--dry-run=server", "-f", "-", stdin=wrong)
         except CommandError as error:
             return "admission webhook" in error.output
         return False
@@ -114,35 +138,28 @@ def test_a_deleted_secret_is_made_anew_with_another_password_and_nothing_stops(s
 
 
 def test_no_event_and_no_rule_stops_the_others(stream: Stream) -> None:
+    """Neither what is too deep, too wide or no text, nor a rule full of wildcards, nor a clock that is a day ahead."""
     shop, name = stream.shop, stream.name
-    before = restarts(shop)
+    started, before = restarts(shop), kept(shop)
     tomorrow = dt.datetime.now(dt.UTC) + dt.timedelta(days=1)
-    marked = {"event": {"action": name}, "message": "from tomorrow"}
-    shop.apply(RULE.format(name=f"greedy-{name}", action="'*a*b*c*d*e*f*g*h*'", condition="sel"))
-    shop.apply(RULE.format(name=f"ahead-{name}", action=name, condition="sel"))
-    shop.wait_ready(f"alertrule/greedy-{name}", f"alertrule/ahead-{name}")
-    deep = b'{"a":' * 2000 + b"1" + b"}" * 2000
-    wide = json.dumps({f"field{number}": number for number in range(20_000)}).encode()
-    send(
-        shop,
-        deep,
-        wide,
-        b'{"message":"' + b"abcdefg" * 100_000 + b'","event":{"action":"' + b"abcdefg" * 50_000 + b'"}}',
-        b'{"source":{"ip":"999.1.1.1"},"@timestamp":"never","message":{"an":["object",{"in":1}]}}',
-        b'{"event":{"sequence":1e400,"duration":-99999999999999999999999999},"process":{"pid":"\\ud800"}}',
-        b'{"\\u0000":"\\u0000","..":1,".a":2,"a.":3,"":4,"_id":"x","_index":".security"}',
-        b"\xff\xfe\x00not text at all",
-        b"[[[[",
-        json.dumps({**marked, "@timestamp": tomorrow.isoformat()}).encode(),
-    )
-    stream.passes(200)
-    where = AlertFilter(rules=(f"ahead-{name}",))
-    until(lambda: shop.store().search_alerts(where).total == 1, seconds=PATIENCE, what="tomorrow's alert", pause=0.2)
-    found = shop.store().search_events(parse(f"event.action:{name}"), TimeRange()).events
-    assert [one.document["vedette.other"]["vedette.timestamp_problem"] for one in found] == ["future"]
-    until(lambda: stream.count() >= stream.answered - 200, seconds=PATIENCE, what="the other events", pause=0.2)
-    shop.node.kubectl("delete", "alertrule", f"greedy-{name}", f"ahead-{name}", "-n", "shop")
-    assert restarts(shop) == before
+    ahead = {"event": {"action": name}, "message": "from tomorrow", "@timestamp": tomorrow.isoformat()}
+    rules = {
+        f"greedy-{name}": RULE.format(name=f"greedy-{name}", action="'*a*b*c*d*e*f*g*h*'", condition="sel"),
+        f"ahead-{name}": RULE.format(name=f"ahead-{name}", action=name, condition="sel"),
+    }
+    with applied(shop, **rules):
+        shop.wait_ready(*(f"alertrule/{each}" for each in rules))
+        taken = send(shop, *POISON, json.dumps(ahead).encode())
+        assert taken > 1
+        stream.passes(200)
+        where = AlertFilter(rules=(f"ahead-{name}",))
+        until(lambda: shop.store().search_alerts(where).total, seconds=PATIENCE, what="tomorrow's alert", pause=0.2)
+        until(lambda: kept(shop) - before >= taken, seconds=PATIENCE, what=f"{taken} that were taken", pause=0.2)
+    assert kept(shop) - before == taken
+    assert shop.store().search_alerts(where).total == 1
+    (found,) = shop.store().search_events(parse(f"event.action:{name}"), TimeRange()).events
+    assert found.document["vedette.timestamp_problem"] == "future"
+    assert restarts(shop) == started
     stream.account()
 
 

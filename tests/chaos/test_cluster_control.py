@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 
 import pytest
 from tests.chaos import containers
 from tests.chaos.streams import MANIFESTS, PATIENCE, RULE, Stream, asked
-from tests.cluster.release import NAME, SYSTEM
+from tests.cluster.release import NAME, SYSTEM, Release
 from tests.helpers import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -76,3 +78,28 @@ def test_of_two_operators_one_works_and_the_other_waits(stream: Stream) -> None:
         shop.node.kubectl("scale", deployment, "--replicas=1", "-n", SYSTEM)
     stream.recovered("two operators")
     stream.account()
+
+
+WATCH = """
+import threading
+from vedette_operator import routes
+print("begun", flush=True)
+routes.watch("vedette.dev", "v1alpha1", ["logsources"], lambda kind, body: print("seen", flush=True), threading.Event())
+print("ended", flush=True)
+"""
+
+
+def test_the_operators_watches_end_at_sigterm(faults: Release) -> None:
+    """Or else it is killed after its grace period, and the next one waits until the Lease runs out."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WATCH], env=faults.node.environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "begun\n"
+            assert process.stdout.readline() == "seen\n"
+            process.terminate()
+            assert process.wait(timeout=20) == 0
+            assert process.stdout.read().endswith("ended\n")
+        finally:
+            process.kill()
