@@ -79,7 +79,7 @@ def operator(config: Path, backends: Path, scratch: Path, status_port: int, kube
     envvar="VEDETTE_CERT",
     help="Folder with tls.crt and tls.key; waits until they are there.",
 )
-@click.option("--host", default="0.0.0.0", show_default=True, help="Address to listen on.")  # noqa: S104 # a pod's own
+@click.option("--host", default="0.0.0.0", show_default=True, help="Address to listen on.")  # noqa: S104 # a pod takes what comes to its own address
 @click.option("--port", default=8443, show_default=True, type=click.IntRange(1, 65535), help="To listen on.")
 def webhook(cert: Path, host: str, port: int) -> None:
     """Answer the API server's admission reviews until SIGTERM."""

@@ -249,7 +249,9 @@ def set_up_pod_logs(*, worker: str, namespace: str = "", incarnation: str = "") 
     form: Literal["json", "text"] = "text" if os.environ.get("VEDETTE_LOG_FORMAT") == "text" else "json"
     set_up(form, level=level, worker=worker, namespace=namespace, incarnation=incarnation)
     for noisy in ("elastic_transport", "urllib3", "kopf", "httpx"):
-        logging.getLogger(noisy).setLevel(max(level, logging.WARNING))
+        logging.getLogger(noisy).setLevel(
+            max(level, logging.ERROR if noisy == "elastic_transport" else logging.WARNING)
+        )
 
 
 @contextmanager
