@@ -19,7 +19,7 @@ from vedette_backends.cluster.kube_kinds import OURS
 from vedette_backends.cluster.kube_manifests import to_object
 from vedette_backends.cluster.kubernetes import KubernetesCluster, KubernetesResources
 from vedette_backends.cluster.protocol import Change, Key
-from vedette_backends.errors import BackendError, NotFoundError, UnavailableError
+from vedette_backends.errors import BackendError, NotFoundError
 from vedette_backends.settings import elasticsearch_settings, rabbitmq_settings
 from vedette_backends.store.elastic_admin import ElasticsearchAdmin
 from vedette_backends.store.elasticsearch import connect as connect_store
@@ -44,7 +44,7 @@ VERSION: Final = "v1alpha1"
 LEASE: Final = "operator"
 LEASE_SECONDS: Final = 15
 STEP: Final = 1.0
-RESYNC: Final = 300.0
+RESYNC: Final = 600.0
 """Seconds after which everything is listed again, whatever the watches told."""
 FREEZE_EVERY: Final = 500
 """Objects that come or go before memory is tidied."""
@@ -99,7 +99,7 @@ class ClusterOperator:
             opened.broker,
         )
         self._system = stores.store(config.release_namespace)
-        self._observer = Observer(patience=Patience(alive=20_000, stats=300_000, starting=60_000, beats=900))
+        self._observer = Observer(patience=Patience(alive=20_000, stats=300_000, starting=60_000, beats=1_500))
         self._cache = ContentCache(scratch / "verdicts.db", code_stamp() + " cluster")
         self.controller = Controller(
             self._feed,
@@ -171,7 +171,6 @@ class ClusterOperator:
             holder=holder,
             seconds=LEASE_SECONDS,
         )
-        self._lease = lease
         had = False
         while not self._let_go.wait(LEASE_SECONDS / 4 if had else 1.0):
             try:
@@ -226,8 +225,6 @@ class ClusterOperator:
             gc.freeze()
 
     def _begin(self) -> None:
-        if not getattr(self, "_lease", None) or not self._lease.held:
-            raise UnavailableError("the Lease is not held yet")
         self._vitals.reached("lease")
         self._housekeeping.prepare()
         self.controller.start()

@@ -16,8 +16,6 @@ import kopf
 
 log = logging.getLogger(__name__)
 
-SERVER_TIMEOUT = 300
-"""Seconds after which the API server ends a watch, which then begins anew with a list."""
 
 Seen = Callable[[str | None, Mapping[str, Any]], None]
 """Takes (ADDED | MODIFIED | DELETED, or None for what a list brought; the object). Must not block for long."""
@@ -57,10 +55,10 @@ def watch(group: str, version: str, plurals: Sequence[str], seen: Seen, stop: th
 
 
 def _settings() -> kopf.OperatorSettings:
+    """The API server decides how long a watch lasts: each one that begins costs a list of everything."""
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.scanning.disabled = True
-    settings.watching.server_timeout = SERVER_TIMEOUT
     settings.networking.request_timeout = 30
     settings.process.ultimate_exiting_timeout = 10
     return settings
