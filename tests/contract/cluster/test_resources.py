@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.helpers import until
 from tests.servers.apiserver import ApiServer
 
 from vedette_backends.cluster import kube_api, kube_resources
@@ -186,7 +187,14 @@ def test_kinds_that_are_not_known_by_heart_are_asked_for(
         }
     )
     monkeypatch.setattr(kube_resources, "_ASK_AGAIN_SECONDS", 0.0)
-    assert resources.list(f"{group}/v1", "Gadget") == []
+
+    def known() -> bool:
+        try:
+            return resources.list(f"{group}/v1", "Gadget") == []
+        except NotFoundError:
+            return False  # the server tells of a new kind a moment after it serves it
+
+    until(known, seconds=30, what="the new kind")
 
 
 # events --------------------------------------------------------------------------------------------------------------
