@@ -23,7 +23,7 @@ from vedette_cli.data import per_namespace
 from vedette_workers.heartbeat import Pulse, beat, new_incarnation, pod_worker
 from vedette_workers.logs import set_up
 from vedette_workers.metrics import Exposition, Role, Sample
-from vedette_workers.status import STORE, StatusServer, Vitals
+from vedette_workers.status import BUNDLE, StatusServer, Vitals
 
 if TYPE_CHECKING:
     from vedette_backends.broker.protocol import Broker
@@ -149,7 +149,7 @@ def gateway(pod: Pod, host: str, port: int) -> None:
     servers = pod.servers()
     system = servers.store(pod.namespace)
     vitals = Vitals()
-    vitals.expect(STORE)
+    vitals.expect(BUNDLE)
     pulses: list[Pulse] = []
 
     def started(made: Gateway) -> None:
@@ -182,21 +182,26 @@ def gateway(pod: Pod, host: str, port: int) -> None:
 
 
 def head_poll(system: Store, vitals: Vitals) -> Poll:
-    """The gateway's table, as the operator publishes it in the store of the release's own namespace."""
+    """The gateway's table, as the operator publishes it in the store of the release's own namespace.
+
+    Once it has a table, the gateway stays ready though the store does not answer: what it takes, RabbitMQ keeps.
+    """
     seen = ""
+    answered = False
 
     def poll(known: str) -> tuple[str, Any] | None:
-        nonlocal seen
+        nonlocal seen, answered
         try:
             head = system.head(GATEWAY_HEAD)
-            vitals.reached(STORE)
-            if head is None or head in {known, seen}:
-                return None
-            found = head, orjson.loads(system.get_blob(head))
+            new = head is not None and head not in {known, seen}
+            found = (head, orjson.loads(system.get_blob(head))) if new and head is not None else None
         except (BackendError, NotFoundError) as error:
-            vitals.failed(STORE, str(error))
+            if not answered:
+                vitals.failed(BUNDLE, str(error))
             raise OSError(str(error)) from error
-        seen = head
+        answered = True
+        vitals.reached(BUNDLE)
+        seen = found[0] if found is not None else seen
         return found
 
     return poll

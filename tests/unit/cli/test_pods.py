@@ -15,7 +15,7 @@ from tests.helpers import until
 from vedette_backends.errors import UnavailableError
 from vedette_backends.store.embedded import EmbeddedStore, open_store
 from vedette_cli.pods import GATEWAY_HEAD, end_when_changed, head_poll
-from vedette_workers.status import STORE, Vitals
+from vedette_workers.status import BUNDLE, Vitals
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def store(tmp_path: Path) -> Iterator[EmbeddedStore]:
 @pytest.fixture
 def vitals() -> Vitals:
     made = Vitals()
-    made.expect(STORE)
+    made.expect(BUNDLE)
     return made
 
 
@@ -69,10 +69,16 @@ def test_a_store_that_does_not_answer_leaves_the_table_and_is_told_to_the_probe(
         patched.setattr(store, "head", down)
         with pytest.raises(OSError, match="Elasticsearch is away"):
             poll("")
-    assert vitals.unready() == {STORE: "Elasticsearch is away"}
+    assert vitals.unready() == {BUNDLE: "Elasticsearch is away"}
     found = poll("")
     assert found is not None
     assert found[0] == head
+    assert vitals.unready() == {}
+    # From now on events are taken, whether or not the store answers.
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "head", down)
+        with pytest.raises(OSError, match="Elasticsearch is away"):
+            poll(head)
     assert vitals.unready() == {}
 
 
