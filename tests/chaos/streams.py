@@ -29,8 +29,8 @@ INTERVAL = 0.1
 """Seconds from one request to the next: 100 events a second."""
 EVERY = 25
 """One event in so many raises an alert."""
-TEAMS = 2
-"""Groups of a stream's alerts; each is one incident. A rule may open twenty in an hour."""
+TEAMS = 1
+"""Groups of a stream's alerts; each is one incident. A rule may open twenty in an hour, and there are many streams."""
 PATIENCE = 120
 """Seconds after a fault in which everything has to be well again."""
 RETRY = 0.1

@@ -74,7 +74,9 @@ def test_pods_find_services_by_name(node: Node, run_pod: Callable[..., str]) -> 
 
 
 def test_our_kinds_apply_and_are_listed_by_their_category(node: Node, namespace: str) -> None:
-    node.kubectl("apply", "--server-side", *(f"--filename={path}" for path in sorted(CRDS.glob("*.yaml"))))
+    node.kubectl(
+        "apply", "--server-side", "--force-conflicts", *(f"--filename={path}" for path in sorted(CRDS.glob("*.yaml")))
+    )
     for path in CRDS.glob("*.yaml"):
         node.kubectl("wait", "--for=condition=Established", f"crd/{path.stem}", "--timeout=30s")
     incident = {
