@@ -33,7 +33,7 @@ def all_ready(release: Release, components: dict[str, str] = COMPONENTS) -> None
     def well() -> bool:
         for component, namespace in components.items():
             there = asked(lambda: containers.pods(release, namespace, component))  # noqa: B023 # called at once
-            running = asked(lambda: containers.ready(release, namespace, component))  # noqa: B023
+            running = asked(lambda: containers.ready(release, namespace, component))  # noqa: B023 # called at once
             if not there or len(there) != len(running or ()):
                 return False
         return True
@@ -99,7 +99,7 @@ def test_what_is_deleted_by_hand_comes_back(stream: Stream) -> None:
         shop.node.kubectl("delete", kind, "vedette-pipeline", "-n", "shop", "--wait=false")
 
     def again() -> bool:
-        found = {kind: asked(lambda: shop.get(kind, "vedette-pipeline")) for kind in before}  # noqa: B023
+        found = {kind: asked(lambda: shop.get(kind, "vedette-pipeline")) for kind in before}  # noqa: B023 # called at once
         return all(found[kind] and found[kind]["metadata"]["uid"] != uid for kind, uid in before.items())
 
     began = time.monotonic()

@@ -33,7 +33,7 @@ class Session:
 
     def __init__(self, folder: Path, figures: dict[str, float]) -> None:
         from tests.cluster.machine import missing  # noqa: PLC0415 # see above
-        from tests.cluster.node import Node  # noqa: PLC0415
+        from tests.cluster.node import Node  # noqa: PLC0415 # as above
 
         if lacking := missing():
             unavailable("; ".join(lacking))
@@ -61,20 +61,20 @@ class Session:
 
     def begin_image(self) -> Callable[[], Path]:
         """The image's tar file."""
-        from tests.cluster.image.build import Builder, image_cache  # noqa: PLC0415
+        from tests.cluster.image.build import Builder, image_cache  # noqa: PLC0415 # as above
 
         return self.begin("image", lambda: Builder(image_cache(), _silent).build(self.folder / "vedette.tar"))
 
     def begin_elasticsearch(self) -> Callable[[], Elasticsearch]:
         """Elasticsearch where pods reach it."""
-        from tests.servers import elasticsearch  # noqa: PLC0415
+        from tests.servers import elasticsearch  # noqa: PLC0415 # as above
 
         host = self.bare_node.machine
         return self.begin("elasticsearch", lambda: elasticsearch.start(self.folder / "elasticsearch", host=host))
 
     def begin_rabbitmq(self) -> Callable[[], RabbitMQ]:
         """RabbitMQ where pods reach it."""
-        from tests.servers import rabbitmq  # noqa: PLC0415
+        from tests.servers import rabbitmq  # noqa: PLC0415 # as above
 
         host = self.bare_node.machine
         return self.begin("rabbitmq", lambda: rabbitmq.start(self.folder / "rabbitmq", host=host))
@@ -131,7 +131,7 @@ def node(cluster_session: Session) -> Node:
 @pytest.fixture(scope="session")
 def image(cluster_session: Session, node: Node) -> str:
     """The name of the image of the working tree, loaded on the node."""
-    from tests.cluster.image.build import NAME  # noqa: PLC0415
+    from tests.cluster.image.build import NAME  # noqa: PLC0415 # as above
 
     node.load_image(cluster_session.begin_image()())
     return NAME
@@ -140,7 +140,7 @@ def image(cluster_session: Session, node: Node) -> str:
 @pytest.fixture(scope="session")
 def backends(cluster_session: Session) -> Backends:
     """Elasticsearch and RabbitMQ, both with TLS, where the node's pods reach them."""
-    from tests.cluster.servers import Backends, write_settings  # noqa: PLC0415
+    from tests.cluster.servers import Backends, write_settings  # noqa: PLC0415 # as above
 
     elasticsearch = cluster_session.begin_elasticsearch()()
     rabbitmq = cluster_session.begin_rabbitmq()()
@@ -198,7 +198,7 @@ def _logs_of_our_pods(node: Node) -> list[str]:
 
 
 def _look(node: Node, command: str) -> str:
-    from tests.cluster.machine import NodeError  # noqa: PLC0415
+    from tests.cluster.machine import NodeError  # noqa: PLC0415 # as above
 
     try:
         return "\n".join(node.kubectl(*command.split(), timeout=20).splitlines()[-40:])

@@ -73,7 +73,7 @@ class Release:
     def count(self, query: str, namespace: str = "shop") -> int:
         """How many stored events fit."""
         from vedette_backends.store.protocol import TimeRange  # noqa: PLC0415 # see above
-        from vedette_engine.query.lucene import parse  # noqa: PLC0415
+        from vedette_engine.query.lucene import parse  # noqa: PLC0415 # as above
 
         return self.store(namespace).count_events(parse(query), TimeRange())
 

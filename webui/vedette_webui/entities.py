@@ -5,23 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from vedette_engine.alerting.incidents import ENTITY_FIELDS
 from vedette_webui import show
 
-FIELDS = (
-    "host.name",
-    "user.name",
-    "user.target.name",
-    "source.ip",
-    "destination.ip",
-    "destination.domain",
-    "url.domain",
-    "dns.question.name",
-    "process.executable",
-    "file.path",
-    "file.hash.sha256",
-    "process.hash.sha256",
-    "cloud.account.id",
-)
+FIELDS = ENTITY_FIELDS
 LEADING = {
     "host.name": "host",
     "user.name": "user",

@@ -115,7 +115,7 @@ class World:
             self.written += [key for key, _ in statuses]
             patch(statuses)
 
-        self.cluster.patch_statuses = patch_and_note  # type: ignore[method-assign]
+        self.cluster.patch_statuses = patch_and_note  # type: ignore[method-assign] # counts the writes
 
     @property
     def gateway_file(self) -> Path:

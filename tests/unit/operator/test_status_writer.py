@@ -168,7 +168,7 @@ def test_the_first_status_of_an_object_that_was_made_again_is_a_turn(
     writer = make()
     for number in (1, 2):
         writer.put([(key("a"), status("True", "AllGood"))])
-        until(lambda number=number: writer.written == number, seconds=20, what="the status")  # type: ignore[misc]
+        until(lambda number=number: writer.written == number, seconds=20, what="the status")  # type: ignore[misc] # binds the number
         writer.forget(key("a"))
     writer.stop(20)
     assert server.turned == [("a", None, "True")] * 2
