@@ -89,8 +89,8 @@ def bare(events: Sequence[NewEvent], batch: int) -> Callable[[Path], None]:
         writer = PartitionWriter(folder / "index", DEFAULT_HEAP)
         for start in range(0, len(ready), batch):
             for event, terms in ready[start : start + batch]:
-                writer.add_document(make_document(event, terms))
-            writer.commit([T0])
+                writer.add_document(make_document(event, terms, T0))
+            writer.commit([T0], T0)
         writer.close()
 
     return run

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from vedette_backends.errors import BackendError, UnavailableError
+from vedette_backends.store.inflight import InFlight
 from vedette_backends.store.partition import Partition, PartitionWriter
 from vedette_backends.store.partitions import DAY_MS, Key, Partitions, Writers, day_of
 from vedette_backends.store.protocol import ItemResult, NewEvent, Outcome
@@ -23,11 +24,15 @@ class BulkWriter:
     Args:
         writers: of the namespace.
         partitions: its readers, for looking ids up in yesterday's partition.
+        in_flight: tells readers that a bulk is under way.
+        clock: milliseconds since the epoch; stamps `vedette.stored`.
     """
 
-    def __init__(self, writers: Writers, partitions: Partitions) -> None:
+    def __init__(self, writers: Writers, partitions: Partitions, in_flight: InFlight, clock: Callable[[], int]) -> None:
         self._writers = writers
         self._partitions = partitions
+        self._in_flight = in_flight
+        self._clock = clock
 
     def create(self, retention: str, events: Sequence[NewEvent]) -> list[ItemResult]:
         """The outcome of each event; what is CREATED is durable and visible to every process.
@@ -37,20 +42,27 @@ class BulkWriter:
                 and is DUPLICATE when the call is repeated.
         """
         results: list[ItemResult] = [_CREATED] * len(events)
-        for day, indices in _by_day(events, results).items():
-            target = _Target(self._writers, self._partitions, Key(day, retention))
-            try:
-                for at in indices:
-                    results[at] = target.add(events[at])
-                target.commit()
-            except (ValueError, OSError) as error:
-                self._writers.discard(target.key)
-                raise UnavailableError(f"events of {retention}/{day} cannot be written: {error}") from error
-            except BackendError:
-                self._writers.discard(target.key)
-                raise
+        with self._in_flight.bulk():
+            stored = self._clock()
+            for day, indices in _by_day(events, results).items():
+                self._create_in(Key(day, retention), stored, events, indices, results)
         self._writers.rest()
         return results
+
+    def _create_in(
+        self, key: Key, stored: int, events: Sequence[NewEvent], indices: list[int], results: list[ItemResult]
+    ) -> None:
+        target = _Target(self._writers, self._partitions, key, stored)
+        try:
+            for at in indices:
+                results[at] = target.add(events[at])
+            target.commit()
+        except (ValueError, OSError) as error:
+            self._writers.discard(key)
+            raise UnavailableError(f"events of {key.retention}/{key.day} cannot be written: {error}") from error
+        except BackendError:
+            self._writers.discard(key)
+            raise
 
 
 def _by_day(events: Sequence[NewEvent], results: list[ItemResult]) -> dict[str, list[int]]:
@@ -76,8 +88,9 @@ def _by_day(events: Sequence[NewEvent], results: list[ItemResult]) -> dict[str, 
 class _Target:
     """One partition during one call."""
 
-    def __init__(self, writers: Writers, partitions: Partitions, key: Key) -> None:
+    def __init__(self, writers: Writers, partitions: Partitions, key: Key, stored: int) -> None:
         self.key = key
+        self._stored = stored
         self._writers = writers
         self._partitions = partitions
         self._writer: PartitionWriter = writers.get(key)
@@ -93,7 +106,7 @@ class _Target:
             taken = self._stored_hash(event)
         if taken is not None:
             return _DUPLICATE if taken == event.hash else _COLLISION
-        reason = self._writer.add(event)
+        reason = self._writer.add(event, self._stored)
         if reason:
             return ItemResult(Outcome.REJECTED, reason)
         self._added[event.id] = event.hash
@@ -113,4 +126,4 @@ class _Target:
     def commit(self) -> None:
         """Make what was added durable and visible."""
         if self._added:
-            self._writer.commit(self._times)
+            self._writer.commit(self._times, self._stored)

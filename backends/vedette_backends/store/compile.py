@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from vedette_backends.store.partition import SCHEMA, IndexQuery, Occur, analyse, time_query
+from vedette_backends.store.partition import SCHEMA, IndexQuery, Occur, all_of, analyse, time_query
 from vedette_backends.store.protocol import TimeRange
 from vedette_backends.store.tokens import LONG_CHARACTERS, Name, name_of, order_digits
 from vedette_engine.query import tree
@@ -29,15 +29,6 @@ def compile_query(query: Query, time: TimeRange, ingested_until: int | None = No
     if ingested_until is not None:
         parts.append(time_query("ingested", None, ingested_until))
     return all_of(parts)
-
-
-def all_of(parts: list[IndexQuery]) -> IndexQuery:
-    """Every part holds."""
-    if not parts:
-        return IndexQuery.all_query()
-    if len(parts) == 1:
-        return parts[0]
-    return IndexQuery.boolean_query([(Occur.Must, part) for part in parts])
 
 
 def _compile(query: Query) -> IndexQuery:

@@ -26,7 +26,7 @@ from vedette_backends.store.elastic_names import (
     parse_events_index,
 )
 from vedette_backends.store.elastic_prune import prune
-from vedette_backends.store.elastic_query import compile_query
+from vedette_backends.store.elastic_query import Dsl, compile_query
 from vedette_backends.store.elastic_roles import Role, role_of
 from vedette_backends.store.elastic_search import search
 from vedette_backends.store.elasticsearch import connect, now_ms
@@ -214,21 +214,25 @@ class ElasticsearchAdmin:
         return prune(self._api, Names(namespace), before, keep)
 
     def delete_source_events(self, namespace: str, source: str) -> None:
-        """Remove the stored events of a source; what arrives meanwhile may stay until the next call."""
+        """Remove the stored events and dead letters of a source; what arrives meanwhile may stay for the next call."""
         names = Names(namespace)
-        good(self._api.call("POST", f"/{names.events}/_refresh?ignore_unavailable=true", seconds=ADMIN_SECONDS))
-        body = {"query": compile_query(Term(SOURCE, source), TimeRange()), "size": _DELETE_AT_ONCE}
+        self._delete_found(names.events, compile_query(Term(SOURCE, source), TimeRange()))
+        self._delete_found(names.dead_letters, {"term": {"source": {"value": source}}})
+
+    def _delete_found(self, indices: str, query: Dsl) -> None:
+        """Delete every document of the indices that a query finds."""
         while True:
-            hits = search(self._api, names.events, {**body, "_source": False})["hits"]["hits"]
+            good(self._api.call("POST", f"/{indices}/_refresh?ignore_unavailable=true", seconds=ADMIN_SECONDS))
+            body: Dsl = {"query": query, "size": _DELETE_AT_ONCE, "_source": False}
+            hits = search(self._api, indices, body)["hits"]["hits"]
+            if not hits:
+                return
             by_index: dict[str, list[str]] = {}
             for hit in hits:
                 by_index.setdefault(hit["_index"], []).append(hit["_id"])
             for index, ids in by_index.items():
-                for item in bulk(self._api, index, [action("delete", event_id) for event_id in ids]):
+                for item in bulk(self._api, index, [action("delete", document) for document in ids]):
                     item.check()
-            if not hits:
-                return
-            good(self._api.call("POST", f"/{names.events}/_refresh?ignore_unavailable=true", seconds=ADMIN_SECONDS))
 
 
 def _id_of(encoded: str) -> str:

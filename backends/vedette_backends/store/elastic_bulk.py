@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -53,8 +53,13 @@ class Item:
             raise problem_of(self.status, self.kind, self.reason)
 
 
-def bulk(api: Api, index: str, lines: Sequence[bytes]) -> list[Item]:
+def bulk(
+    api: Api, index: str, lines: Sequence[bytes], fresh: Callable[[Sequence[bytes]], Sequence[bytes]] | None = None
+) -> list[Item]:
     """Send action lines (with their documents) to one index; an outcome for each, in order.
+
+    Where lines say when they are sent, `fresh` brings them up to date, before every request; then no request goes out
+    twice.
 
     Items that fail because of the server do not raise here, so that the caller sees what became of the others.
 
@@ -63,7 +68,7 @@ def bulk(api: Api, index: str, lines: Sequence[bytes]) -> list[Item]:
     """
     items: list[Item] = []
     for chunk in _chunks(lines):
-        items += _send(api, index, chunk)
+        items += _send(api, index, chunk, fresh)
     return items
 
 
@@ -78,16 +83,18 @@ def _chunks(lines: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
         yield lines[start:]
 
 
-def _send(api: Api, index: str, lines: Sequence[bytes]) -> list[Item]:
+def _send(
+    api: Api, index: str, lines: Sequence[bytes], fresh: Callable[[Sequence[bytes]], Sequence[bytes]] | None
+) -> list[Item]:
     target = f"/{quoted(index)}/_bulk?filter_path=errors,items.*.status,items.*.error"
-    answer = api.call("POST", target, b"".join(lines), seconds=WRITE_SECONDS)
+    body = b"".join(lines if fresh is None else fresh(lines))
+    answer = api.call("POST", target, body, seconds=WRITE_SECONDS, once=fresh is not None)
     if answer.status == 413:
         if len(lines) == 1:
             return [Item(413, "too_large", _TOO_LARGE)]
         half = len(lines) // 2
-        return _send(api, index, lines[:half]) + _send(api, index, lines[half:])
-    body = good(answer)
-    items = [_item(next(iter(item.values()))) for item in body["items"]]
+        return _send(api, index, lines[:half], fresh) + _send(api, index, lines[half:], fresh)
+    items = [_item(next(iter(item.values()))) for item in good(answer)["items"]]
     if len(items) != len(lines):
         raise UnavailableError(f"Elasticsearch answered for {len(items)} of {len(lines)} items")
     return items

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from operator import add
 from typing import Any, Final
 
@@ -50,9 +50,12 @@ _JOIN: Final = f" {_SEPARATOR} "
 _BETWEEN: Final = "-"
 """Stands between two values: no word is written so, and no phrase reaches over it."""
 _ASCII_WORDS: Final = bytes(
-    ord(_BETWEEN) if byte == ord(_SEPARATOR) else byte if byte < 128 and chr(byte).isalnum() else 32
-    for byte in bytes(range(256)).lower()
+    byte if byte < 128 and chr(byte).isalnum() else ord(" ") for byte in bytes(range(256)).lower()
 )
+_JOINED_WORDS: Final = bytes(
+    ord(_BETWEEN) if byte == ord(_SEPARATOR) else word for byte, word in enumerate(_ASCII_WORDS)
+)
+_STAMP: Final = len(b'{"create":{"_id":"%032x"}}\n{"vedette.stored":' % 0)
 _NO_WORD: Final = re.compile(r"[\W_]+")
 
 
@@ -75,15 +78,21 @@ def encode_event(event: NewEvent, stored: int) -> bytes:
     high, low = halves(event.id)
     return b"".join(
         (
-            b'{"create":{"_id":"%b"}}\n{"vedette.time":%d,"vedette.ingested":%d,"vedette.stored":%d,'
+            b'{"create":{"_id":"%b"}}\n{"vedette.stored":%d,"vedette.time":%d,"vedette.ingested":%d,'
             b'"vedette.high":%d,"vedette.low":%d,"vedette.hash":%b'
-            % (event.id.encode(), event.time, event.ingested, stored, high, low, orjson.dumps(event.hash)),
+            % (event.id.encode(), stored, event.time, event.ingested, high, low, orjson.dumps(event.hash)),
             _searched(document),
             b"," if len(encoded) > 2 else b"",
             encoded[1:],
             b"\n",
         )
     )
+
+
+def restamped(lines: Iterable[bytes], stored: int) -> list[bytes]:
+    """What `encode_event` made, stored at another time."""
+    stamp = b"%d" % stored
+    return [line[:_STAMP] + stamp + line[line.index(b",", _STAMP) :] for line in lines]
 
 
 def halves(event_id: str) -> tuple[int, int]:
@@ -239,8 +248,12 @@ def words_of(texts: list[str]) -> bytes:
         texts = [text[:WORD_CHARACTERS] for text in texts]
         joined = _JOIN.join(texts)
     if joined.isascii() and joined.count(_SEPARATOR) == len(texts) - 1:
-        return joined.encode().translate(_ASCII_WORDS)
-    return f" {_BETWEEN} ".join(map(_words_of_one, texts)).encode()
+        return joined.encode().translate(_JOINED_WORDS)
+    return f" {_BETWEEN} ".encode().join(map(_encoded_words, texts))
+
+
+def _encoded_words(text: str) -> bytes:
+    return text.encode().translate(_ASCII_WORDS) if text.isascii() else _words_of_one(text).encode()
 
 
 def _words_of_one(text: str) -> str:

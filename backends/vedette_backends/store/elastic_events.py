@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from vedette_backends.errors import NotFoundError
 from vedette_backends.store import elastic_patterns as patterns
 from vedette_backends.store.elastic_documents import halves, kv_prefix, read_event
+from vedette_backends.store.elastic_groups import read_groups
 from vedette_backends.store.elastic_http import ADMIN_SECONDS, Api, good, quoted
 from vedette_backends.store.elastic_mapping import HIGH_FIELD, INGESTED_FIELD, KV_FIELD, LOW_FIELD, TIME_FIELD
 from vedette_backends.store.elastic_names import Names, parse_events_index
@@ -16,8 +17,9 @@ from vedette_backends.store.elastic_query import Dsl, compile_query
 from vedette_backends.store.elastic_refresh import Freshness
 from vedette_backends.store.elastic_search import MAX_BUCKETS, search, total_of
 from vedette_backends.store.paging import Cursor, decode
-from vedette_backends.store.protocol import EventPage, Sort, StoredEvent, TimeRange
-from vedette_engine.query.fields import INGESTED, TIME, Kind, kind_of, other_name
+from vedette_backends.store.protocol import EventPage, Group, Sort, StoredEvent, TimeRange
+from vedette_backends.store.stored import STAMPS
+from vedette_engine.query.fields import Kind, kind_of, other_name
 from vedette_engine.query.tree import Query, QueryError
 
 MAX_SIZE: Final = 10_000
@@ -95,7 +97,7 @@ class EventReader:
 
     def top_values(self, query: Query, time: TimeRange, field: str, size: int) -> list[tuple[str, int]]:
         """The most frequent values; of equally frequent ones the first in order."""
-        if field in {TIME, INGESTED}:
+        if field in STAMPS:
             raise QueryError(f"{field} has too many values: ask for a histogram")
         if size < 1:
             return []
@@ -109,6 +111,10 @@ class EventReader:
         buckets = found["values"]["buckets"] if found else []
         counts = [(_key(bucket).removeprefix(prefix), bucket["doc_count"]) for bucket in buckets]
         return sorted(counts, key=lambda item: (-item[1], item[0]))
+
+    def groups(self, query: Query, time: TimeRange, fields: Sequence[str], limit: int) -> tuple[list[Group], bool]:
+        """Groups of the matches."""
+        return read_groups(self._search, compile_query(query, time), fields, limit)
 
     def days(self) -> list[tuple[str, str, int]]:
         """(retention class, day, events) of every index."""

@@ -25,6 +25,7 @@ from typing import Any, Final
 import orjson
 
 from vedette_backends.store.elastic_names import EVENTS, Names, check_retention
+from vedette_backends.store.stored import STORED
 from vedette_engine.ecs.catalogue import CATALOGUE, FLOAT_TYPES, INTEGER_TYPES, FieldType
 from vedette_engine.query.fields import OTHER, SEARCHABLE_CHARACTERS, Kind, kind_of
 
@@ -33,7 +34,7 @@ INGESTED_FIELD: Final = "vedette.ingested"
 HIGH_FIELD: Final = "vedette.high"
 LOW_FIELD: Final = "vedette.low"
 HASH_FIELD: Final = "vedette.hash"
-STORED_FIELD: Final = "vedette.stored"
+STORED_FIELD: Final = STORED
 WORDS_FIELD: Final = "vedette.words"
 KV_FIELD: Final = "vedette.kv"
 LONG_FIELD: Final = "vedette.long"
@@ -47,6 +48,8 @@ MAX_RESULTS: Final = 10_001
 MAX_REGEX: Final = 10_000
 COMPONENT: Final = "vedette-events"
 _PRIORITY: Final = 700
+_REFRESH: Final = "30s"
+"""Vedette's readers refresh before they search; this is for readers who do not, and bounds what a refresh has to do."""
 
 _KEYWORD: Final = {"type": "keyword"}
 _LONG: Final = {"type": "long"}
@@ -123,7 +126,7 @@ def fingerprint(value: Any) -> str:
 
 
 def _settings(**more: Any) -> dict[str, Any]:
-    return {"index": {"number_of_shards": 1, "auto_expand_replicas": "0-1", **more}}
+    return {"index": {"number_of_shards": 1, "auto_expand_replicas": "0-1", "refresh_interval": _REFRESH, **more}}
 
 
 def component_template() -> dict[str, Any]:

@@ -16,6 +16,10 @@ _PAUSES: Final = (0.05, 0.1, 0.2, 0.4, 0.8)
 _SEARCH: Final = "_search?ignore_unavailable=true&allow_no_indices=true&allow_partial_search_results=false"
 
 
+class TooManyPartsError(QueryError):
+    """An aggregation has more buckets than the server gives."""
+
+
 def search(api: Api, target: str, body: Dsl) -> Any:
     """Ask indices that need not exist; all shards answer, or nobody does.
 
@@ -42,7 +46,7 @@ def _query_problem(answer: Answer) -> BackendError | QueryError:
     kind, reason = error_of(answer)
     said = f"{kind} {reason}".lower()
     if "too_many_buckets" in said or "too many buckets" in said:
-        return QueryError(f"The answer has too many parts: ask for fewer, at most {MAX_BUCKETS}")
+        return TooManyPartsError(f"The answer has too many parts: ask for fewer, at most {MAX_BUCKETS}")
     if answer.status == 400:
         if "determiniz" in said or "regex" in said or "too_complex" in said:
             return QueryError(patterns.INTRICATE)

@@ -23,6 +23,7 @@ from vedette_backends.store.protocol import (
     AlertPage,
     DeadLetter,
     EventPage,
+    Group,
     Heartbeat,
     ItemResult,
     NewEvent,
@@ -108,6 +109,12 @@ class ElasticsearchStore:
     def top_values(self, query: Query, time: TimeRange, field: str, size: int = 10) -> list[tuple[str, int]]:
         """The most frequent values of a field."""
         return self._events.top_values(query, time, field, size)
+
+    def groups(
+        self, query: Query, time: TimeRange, fields: Sequence[str], limit: int = 10_000
+    ) -> tuple[list[Group], bool]:
+        """The groups that matching events fall into, and whether there are more."""
+        return self._events.groups(query, time, fields, limit)
 
     def days(self) -> list[tuple[str, str, int]]:
         """(retention class, day, events) of every index."""

@@ -7,7 +7,7 @@ from typing import Final
 
 from vedette_backends.errors import UnavailableError
 from vedette_backends.store.elastic_bulk import bulk
-from vedette_backends.store.elastic_documents import encode_event
+from vedette_backends.store.elastic_documents import encode_event, restamped
 from vedette_backends.store.elastic_http import Api, describe, dumps, good, problem_of, quoted
 from vedette_backends.store.elastic_indices import Indices
 from vedette_backends.store.elastic_mapping import HASH_FIELD
@@ -15,6 +15,7 @@ from vedette_backends.store.elastic_names import DAY_MS, HOUR_MS, Names, check_r
 from vedette_backends.store.protocol import ItemResult, NewEvent, Outcome
 
 _MAX_IDS: Final = 1000
+_FRESH_MS: Final = 1000
 _LONG: Final = 1 << 63
 
 _CREATED: Final = ItemResult(Outcome.CREATED)
@@ -57,11 +58,12 @@ class EventWriter:
         index = self._names.day(retention, day)
         self._indices.ensure(index)
         places = self._unless_yesterdays(retention, events, places, results)
-        lines, sent = self._encode(events, places, results)
+        stamp = self._clock()
+        lines, sent = self._encode(events, stamp, places, results)
         if not lines:
             return
         taken: list[int] = []
-        for at, item in zip(sent, bulk(self._api, index, lines), strict=True):
+        for at, item in zip(sent, bulk(self._api, index, lines, lambda some: self._fresh(some, stamp)), strict=True):
             if item.status == 409:
                 taken.append(at)
             elif item.is_rejected:
@@ -73,10 +75,9 @@ class EventWriter:
             self._compare(index, events, taken, results)
 
     def _encode(
-        self, events: Sequence[NewEvent], places: list[int], results: list[ItemResult]
+        self, events: Sequence[NewEvent], stored: int, places: list[int], results: list[ItemResult]
     ) -> tuple[list[bytes], list[int]]:
         """(lines, places) of those that can be stored; the others are REJECTED."""
-        stored = self._clock()
         lines: list[bytes] = []
         sent: list[int] = []
         for at in places:
@@ -87,6 +88,11 @@ class EventWriter:
             else:
                 sent.append(at)
         return lines, sent
+
+    def _fresh(self, lines: Sequence[bytes], stamp: int) -> Sequence[bytes]:
+        """The lines with a stamp that is true when they are sent: a request before them may have taken long."""
+        now = self._clock()
+        return lines if abs(now - stamp) < _FRESH_MS else restamped(lines, now)
 
     def _compare(self, index: str, events: Sequence[NewEvent], places: list[int], results: list[ItemResult]) -> None:
         """Tell repeats from collisions among those whose id is taken."""

@@ -14,6 +14,7 @@ from vedette_backends.store.blobs import Blobs
 from vedette_backends.store.bulk import BulkWriter
 from vedette_backends.store.deadletters import DeadLetters
 from vedette_backends.store.fanout import Fanout
+from vedette_backends.store.inflight import InFlight
 from vedette_backends.store.partitions import Key, Partitions, Writers, check_retention
 from vedette_backends.store.protocol import (
     Alert,
@@ -21,6 +22,7 @@ from vedette_backends.store.protocol import (
     AlertPage,
     DeadLetter,
     EventPage,
+    Group,
     Heartbeat,
     ItemResult,
     NewEvent,
@@ -56,7 +58,7 @@ def open_store(
         folder: of the namespace.
         writer: whether this process creates events; only one process at a time may. All else any process may do.
         heap: bytes that the writer of the current day may gather in memory.
-        clock: milliseconds since the epoch, for the time of records.
+        clock: milliseconds since the epoch, for `vedette.stored` and the time of records.
 
     Raises:
         RefusedError: another process writes, or what lies in the folder is damaged or newer than this version.
@@ -81,7 +83,12 @@ class EmbeddedStore:
         self._writers = writers
         self._write_lock = threading.Lock()
         self._partitions = Partitions(folder / EVENTS)
-        self._bulk = None if writers is None else BulkWriter(writers, self._partitions)
+        self._in_flight = None if writers is None else InFlight(folder / EVENTS)
+        self._bulk = (
+            None
+            if writers is None or self._in_flight is None
+            else BulkWriter(writers, self._partitions, self._in_flight, clock)
+        )
         self._events = Fanout(self._partitions)
         self._alerts = Alerts(database)
         self._dead_letters = DeadLetters(database)
@@ -118,6 +125,12 @@ class EmbeddedStore:
     def top_values(self, query: Query, time: TimeRange, field: str, size: int = 10) -> list[tuple[str, int]]:
         """The most frequent values of a field."""
         return self._events.top_values(query, time, field, size)
+
+    def groups(
+        self, query: Query, time: TimeRange, fields: Sequence[str], limit: int = 10_000
+    ) -> tuple[list[Group], bool]:
+        """The groups that matching events fall into, and whether there are more."""
+        return self._events.groups(query, time, fields, limit)
 
     def days(self) -> list[tuple[str, str, int]]:
         """(retention class, day, events) of every partition."""
@@ -245,5 +258,7 @@ class EmbeddedStore:
         with self._write_lock:
             if self._writers is not None:
                 self._writers.close()
+            if self._in_flight is not None:
+                self._in_flight.close()
         self._partitions.close()
         self._database.close()

@@ -1,14 +1,12 @@
 """One index: the events of one retention class and one UTC day. The only module that imports tantivy.
 
-A folder holds the index and `partition.json`: the format, and bounds of the event times inside it, rounded outwards
-and written before the commit that needs them, so that a reader may skip the partition without opening it.
+A folder holds the index, and bounds of the times inside it (`bounds`), so that a reader may skip the partition without
+opening it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +30,10 @@ from tantivy import (
 from tantivy import Query as IndexQuery
 
 from vedette_backends.errors import RefusedError, UnavailableError
+from vedette_backends.store.bounds import META, Bounds, read_bounds, write_bounds
 from vedette_backends.store.protocol import NewEvent, StoredEvent
-from vedette_backends.store.tokens import Terms, terms_of
+from vedette_backends.store.stored import STORED
+from vedette_backends.store.tokens import Terms, stamp_term, terms_of
 
 __all__ = [
     "SCHEMA",
@@ -46,12 +46,10 @@ __all__ = [
     "analyse",
 ]
 
-FORMAT: Final = 1
-META: Final = "partition.json"
 _INDEX_META: Final = "meta.json"
-_HOUR: Final = 3_600_000
 _TIE_BYTES: Final = 7
 _MAX_LIMIT: Final = 2**31 - 1
+_LAST: Final = 2**63 - 1
 
 
 def _schema() -> SchemaBuilder:
@@ -103,46 +101,6 @@ class Row:
     time: int
     tie: int
     address: DocAddress
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """No event time of the partition lies outside of [low, high]."""
-
-    low: int
-    high: int
-
-    @staticmethod
-    def around(low: int, high: int) -> Bounds:
-        """Whole hours around the times, so that bounds change seldom."""
-        return Bounds(low // _HOUR * _HOUR, (high // _HOUR + 1) * _HOUR)
-
-    def union(self, other: Bounds) -> Bounds:
-        """Bounds of both."""
-        return Bounds(min(self.low, other.low), max(self.high, other.high))
-
-
-def read_bounds(folder: Path) -> Bounds | None:
-    """The bounds of a partition; None when it was never written to. Raises RefusedError for another format."""
-    try:
-        meta = json.loads((folder / META).read_bytes())
-        version, low, high = meta["format"], meta["low"], meta["high"]
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError) as error:
-        raise RefusedError(f"{folder / META} is damaged: restore the partition from a snapshot") from error
-    if version != FORMAT:
-        raise RefusedError(f"{folder} has format {version}, this version reads format {FORMAT}")
-    return Bounds(low, high)
-
-
-def _write_bounds(folder: Path, bounds: Bounds) -> None:
-    path, fresh = folder / META, folder / (META + ".new")
-    with fresh.open("wb") as file:
-        file.write(orjson.dumps({"format": FORMAT, "low": bounds.low, "high": bounds.high}))
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
 
 
 def _open(folder: Path) -> Index:
@@ -253,6 +211,34 @@ def first_rows(searcher: Searcher, query: IndexQuery, size: int, *, newest: bool
     return [Row(int(time), int(rank or 0), address) for (time, address), rank in zip(hits, ties, strict=True)]
 
 
+def row_pages(searcher: Searcher, query: IndexQuery, size: int) -> Iterator[list[Row]]:
+    """All matches by time, in parts of about `size`; those of one time are in one part, however many they are."""
+    rest = query
+    while True:
+        rows = first_rows(searcher, rest, size, newest=False)
+        if len(rows) < size:
+            yield rows
+            return
+        edge = rows[-1].time
+        yield [row for row in rows if row.time != edge]
+        yield rows_at(searcher, query, edge)
+        if edge == _LAST:
+            return
+        rest = all_of([query, time_query("time", edge + 1, None)])
+
+
+def rows_at(searcher: Searcher, query: IndexQuery, time: int) -> list[Row]:
+    """All matches of one time."""
+    same = all_of([query, time_query("time", time, time)])
+    amount = count(searcher, same)
+    return first_rows(searcher, same, amount, newest=False) if amount else []
+
+
+def all_stamped(searcher: Searcher) -> bool:
+    """Whether every event of the partition says when it was stored."""
+    return int(searcher.doc_freq("names", STORED)) == int(searcher.num_docs)
+
+
 def newest_ingested(searcher: Searcher) -> int | None:
     """The latest `event.ingested` of a partition."""
     with _reading():
@@ -273,6 +259,15 @@ def values_with_prefix(searcher: Searcher, prefix: str, query: IndexQuery | None
     with _reading():
         found = searcher.terms_with_prefix("kv", prefix, query, limit)
     return [(term[len(prefix) :], amount) for term, amount in found]
+
+
+def all_of(parts: list[IndexQuery]) -> IndexQuery:
+    """Every part holds."""
+    if not parts:
+        return IndexQuery.all_query()
+    if len(parts) == 1:
+        return parts[0]
+    return IndexQuery.boolean_query([(Occur.Must, part) for part in parts])
 
 
 def time_query(field: str, low: int | None, high: int | None) -> IndexQuery:
@@ -320,10 +315,10 @@ class PartitionWriter:
             self._committed = True
         return self._reader.stored_hash(event_id)
 
-    def add(self, event: NewEvent) -> str:
-        """Add, not yet durable; returns why the document cannot be stored, or an empty string."""
+    def add(self, event: NewEvent, stored: int) -> str:
+        """Add with its stamp, not yet durable; returns why the document cannot be stored, or an empty string."""
         try:
-            made = make_document(event, terms_of(event.document))
+            made = make_document(event, terms_of(event.document), stored)
         except (ValueError, TypeError) as error:
             return str(error) or error.__class__.__name__
         self.add_document(made)
@@ -333,13 +328,13 @@ class PartitionWriter:
         """Add an index document as it is, not yet durable."""
         self._writer.add_document(document)
 
-    def commit(self, times: Iterable[int]) -> None:
-        """Make what was added durable and visible. `times` are the event times of what was added."""
+    def commit(self, times: Iterable[int], stored: int) -> None:
+        """Make what was added, of these event times and this stamp, durable and visible."""
         taken = list(times)
-        bounds = Bounds.around(min(taken), max(taken))
+        bounds = Bounds.around(min(taken), max(taken), stored)
         wider = bounds if self._bounds is None else self._bounds.union(bounds)
         if wider != self._bounds:
-            _write_bounds(self.folder, wider)
+            write_bounds(self.folder, wider)
             self._bounds = wider
         self._writer.commit()
         self._committed = False
@@ -360,17 +355,20 @@ class PartitionWriter:
             raise UnavailableError(f"{self.folder}: {error}") from error
 
 
-def make_document(event: NewEvent, terms: Terms) -> Document:
-    """The index document of an event. Raises TypeError or ValueError when a value cannot be encoded."""
-    encoded = orjson.dumps([event.id, event.hash, event.time, event.ingested, event.document])
+def make_document(event: NewEvent, terms: Terms, stored: int) -> Document:
+    """The index document of an event stored at `stored`, ms. Raises TypeError, ValueError for values like no JSON's."""
+    document = event.document
+    if STORED in document:
+        document = {name: value for name, value in document.items() if name != STORED}
+    encoded = orjson.dumps([event.id, event.hash, event.time, event.ingested, document])
     return Document.from_dict(
         {
             "id": event.id,
             "time": event.time,
             "ingested": event.ingested,
             "tie": tie(event.id),
-            "kv": terms.kv,
-            "names": terms.names,
+            "kv": [*terms.kv, stamp_term(stored)],
+            "names": f"{terms.names} {STORED}",
             "text": terms.text,
             "message": terms.message,
             "event": encoded,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import re
 import shutil
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +17,9 @@ from pathlib import Path
 from typing import Final
 
 from vedette_backends.errors import NotFoundError, RefusedError
-from vedette_backends.store.partition import META, Bounds, Partition, PartitionWriter, read_bounds
+from vedette_backends.store.bounds import META, Bounds, read_bounds
+from vedette_backends.store.inflight import await_bulk
+from vedette_backends.store.partition import Partition, PartitionWriter
 
 DAY_MS: Final = 86_400_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -23,6 +27,7 @@ _RETENTION: Final = re.compile(r"[a-z0-9]{1,16}")
 _DAY: Final = re.compile(r"[0-9]{4}\.[0-9]{2}\.[0-9]{2}")
 _DROPPED: Final = ".dropped-"
 _LOCK: Final = ".writer.lock"
+_LOCK_PAUSES: Final = (0.01, 0.02, 0.05, 0.1)
 _MAX_READERS: Final = 64
 _IDLE_BULKS: Final = 200
 
@@ -41,6 +46,15 @@ def day_of(ingested: int) -> str:
         return (_EPOCH + timedelta(milliseconds=ingested)).strftime("%Y.%m.%d")
     except OverflowError as error:
         raise ValueError(f"{ingested} ms is outside of the calendar") from error
+
+
+@functools.lru_cache(maxsize=1024)
+def start_of(day: str) -> int | None:
+    """The first millisecond of a day written as yyyy.mm.dd; None for one that no calendar has."""
+    try:
+        return (datetime.strptime(day, "%Y.%m.%d").replace(tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
+    except ValueError:
+        return None
 
 
 def check_retention(retention: str) -> str:
@@ -88,6 +102,15 @@ class Partitions:
             self._bounds[key] = (stamp, bounds)
         return bounds
 
+    def newest_stored(self, key: Key) -> int | None:
+        """No event of the partition was stored later, ms; None where that cannot be said."""
+        bounds = self.bounds(key)
+        start = start_of(key.day)
+        if bounds is None or start is None:
+            return None
+        # Events without a stamp count as stored when they were ingested, on the partition's day.
+        return max(start + DAY_MS, bounds.stored or start)
+
     def get(self, key: Key) -> Partition | None:
         """The partition, with all that is committed; None when it was dropped or never finished being made."""
         path = self.path(key)
@@ -102,6 +125,10 @@ class Partitions:
             self._open.move_to_end(key)
             partition.refresh()
         return partition
+
+    def await_bulk(self) -> None:
+        """Return when no bulk is under way that began before this call. Raises UnavailableError."""
+        await_bulk(self.folder, writer_lock(self.folder))
 
     def forget(self, key: Key) -> None:
         """Close the reader of a partition that was dropped."""
@@ -124,6 +151,11 @@ def _folders(path: Path) -> list[str]:
         return []
 
 
+def writer_lock(folder: Path) -> Path:
+    """What the one process that writes below `folder` holds locked."""
+    return folder / _LOCK
+
+
 class Writers:
     """The writers of a namespace's partitions. Only one process may have this object: it holds a lock on the folder.
 
@@ -143,13 +175,23 @@ class Writers:
         self._used: dict[Key, int] = {}
         self._bulks = 0
         folder.mkdir(parents=True, exist_ok=True)
-        self._lock_file = (folder / _LOCK).open("a+b")
-        try:
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        self._lock_file = writer_lock(folder).open("a+b")
+        if not self._lock():
             self._lock_file.close()
-            raise RefusedError(f"another process writes the events in {folder}: stop it first") from error
+            raise RefusedError(f"another process writes the events in {folder}: stop it first")
         self._sweep()
+
+    def _lock(self) -> bool:
+        """Take the folder. A reader that looks whether anybody has it holds it for a moment, so try more than once."""
+        for pause in (*_LOCK_PAUSES, None):
+            try:
+                fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                if pause is not None:
+                    time.sleep(pause)
+            else:
+                return True
+        return False
 
     def _sweep(self) -> None:
         """Remove what a `drop` left behind when it was killed."""

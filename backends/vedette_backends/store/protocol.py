@@ -2,6 +2,9 @@
 
 A store object is scoped to one namespace; nothing in it reaches another tenant's data.
 Times are integers, milliseconds since the epoch, UTC.
+
+Queries may range over `vedette.stored`, when an event was stored by the clock of who stored it (integers, ms). It is no
+part of the document that a store gives back.
 """
 
 from __future__ import annotations
@@ -74,6 +77,23 @@ class TimeRange:
 
     start: int | None = None
     end: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Events that agree in the fields they were grouped by.
+
+    Attributes:
+        values: one per field, in the spelling of `vedette_engine.alerting.groups.canonical`; None where an event lacks
+            the field.
+        count: events of the group.
+        first, last: event times, ms.
+    """
+
+    values: tuple[str | None, ...]
+    count: int
+    first: int
+    last: int
 
 
 class Sort(enum.Enum):
@@ -220,6 +240,16 @@ class Store(Protocol):
 
     def top_values(self, query: Query, time: TimeRange, field: str, size: int = 10) -> list[tuple[str, int]]:
         """The most frequent values of a field, with the number of events that hold each."""
+
+    def groups(
+        self, query: Query, time: TimeRange, fields: Sequence[str], limit: int = 10_000
+    ) -> tuple[list[Group], bool]:
+        """The groups that matching events fall into, and whether there are more than `limit`.
+
+        An event belongs to every group that `vedette_engine.alerting.groups.groups_of` says. No fields: one group,
+        (), when anything matches. Groups come by their values, None first. Where there are more than `limit`, which of
+        them are told is not said, and events may be missing from those. Raises QueryError for fields that are times.
+        """
 
     def days(self) -> list[tuple[str, str, int]]:
         """(retention class, UTC day as yyyy.mm.dd, events) of every partition, ascending."""

@@ -15,8 +15,10 @@ from vedette_backends.errors import RefusedError
 from vedette_backends.store import partition as index
 from vedette_backends.store.compile import compile_query
 from vedette_backends.store.protocol import NewEvent, TimeRange
+from vedette_backends.store.stored import STORED
 from vedette_engine.query import tree
 
+_STORED = 1_795_348_800_000
 _DOCUMENT = {
     "host.name": "Web1",
     "message": "Accepted password for root\nsecond line",
@@ -33,6 +35,7 @@ _TRUE: tuple[tree.Query, ...] = (
     tree.Wildcard("winlog.event_data.Path", "c:\\\\temp\\\\k.exe"),
     tree.Term("time", "2026-11-22T10:00:00Z"),
     tree.Exists("winlog.event_data.Path"),
+    tree.Range(STORED, _STORED, _STORED),
 )
 _FALSE: tuple[tree.Query, ...] = (
     tree.Term("host.name", "web"),
@@ -40,6 +43,7 @@ _FALSE: tuple[tree.Query, ...] = (
     tree.Range("source.port", 4712, None),
     tree.Regex("host.name", "web1"),
     tree.Exists("winlog.event_data"),
+    tree.Range(STORED, _STORED + 1, None),
 )
 
 
@@ -48,8 +52,8 @@ def check_index() -> None:
     """Raises RefusedError when the installed index library answers differently. Runs once in a process, some ms."""
     with tempfile.TemporaryDirectory(prefix="vedette-self-test-") as folder:
         writer = index.PartitionWriter(Path(folder), 15_000_000)
-        reason = writer.add(NewEvent("0" * 32, 0, 0, "hash", _DOCUMENT))
-        writer.commit([0])
+        reason = writer.add(NewEvent("0" * 32, 0, 0, "hash", _DOCUMENT), _STORED)
+        writer.commit([0], _STORED)
         writer.close()
         searcher = index.Partition(Path(folder)).searcher
         wrong = [query for query in _TRUE if index.count(searcher, compile_query(query, TimeRange())) != 1]

@@ -12,6 +12,7 @@ the words of everything else. Plain terms cost less than tantivy's JSON fields a
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import struct
@@ -20,12 +21,11 @@ from dataclasses import dataclass
 from operator import add, itemgetter
 from typing import Any, Final
 
+from vedette_backends.store.stored import STAMPS, STORED
 from vedette_engine.ecs.catalogue import CATALOGUE
 from vedette_engine.query.fields import (
-    INGESTED,
     OTHER,
     SEARCHABLE_CHARACTERS,
-    TIME,
     WORD_CHARACTERS,
     Kind,
     kind_of,
@@ -41,7 +41,6 @@ SEPARATOR: Final = " \ua66e\ua66e "
 
 _VALUE, _ORDER, _DIGEST = "\0", "\1", "\2"
 _PLAIN = re.compile(r'[!-"$-}][!-~]{0,63}')
-_STAMPS = frozenset({TIME, INGESTED})
 _SIGN = 1 << 63
 _MAX_NAMES = 50_000
 _MAX_SHAPES = 2000
@@ -153,7 +152,7 @@ class _Shapes(dict[tuple[str, ...], _Shape]):
 
 
 def _top_shape(fields: tuple[str, ...]) -> _Shape:
-    indexed = [field for field in fields if field != OTHER and field not in _STAMPS]
+    indexed = [field for field in fields if field != OTHER and field not in STAMPS]
     plain = tuple(f for f in indexed if _TOP[f].kind is Kind.TEXT and not CATALOGUE[f].array)
     return _shape(plain, tuple(_TOP[f] for f in plain), tuple(f for f in indexed if f not in set(plain)))
 
@@ -180,6 +179,12 @@ def order_digits(kind: Kind, value: float) -> str:
         (bits,) = struct.unpack(">Q", struct.pack(">d", value + 0.0))
         return f"{bits ^ (_SIGN if bits < _SIGN else (1 << 64) - 1):016x}"
     return f"{int(value) + _SIGN:016x}"
+
+
+@functools.lru_cache(maxsize=16)
+def stamp_term(stored: int) -> str:
+    """The term in `kv` of when an event was stored, ms; its name goes into `names`, too."""
+    return _TOP[STORED].order(order_digits(Kind.DATE, stored))
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from tests.servers.elasticsearch import Elasticsearch, shared
 from vedette_backends.store import elasticsearch, embedded
 from vedette_backends.store.elastic_admin import ElasticsearchAdmin
 from vedette_backends.store.elasticsearch import Connection
-from vedette_backends.store.protocol import NewEvent, Store
+from vedette_backends.store.protocol import Alert, DeadLetter, NewEvent, Store
 
 T0 = 1_795_348_800_000
 """2026-11-22T12:00:00Z: no test depends on the clock of the machine."""
@@ -74,6 +75,74 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
+def own_namespace(admin: ElasticsearchAdmin) -> Iterator[str]:
+    """One without templates: for tests that make and break them."""
+    name = "t" + secrets.token_hex(6)
+    yield name
+    admin.drop_namespace(name)
+
+
+@pytest.fixture
+def as_part(
+    admin: ElasticsearchAdmin, server: Elasticsearch
+) -> Iterator[Callable[[str, list[str]], Callable[[str], Store]]]:
+    """`as_part(role, namespaces)` opens stores with a key of that role."""
+    opened: list[Connection] = []
+
+    def connect(role: str, namespaces: list[str]) -> Callable[[str], Store]:
+        key = admin.ensure_key(f"{role}-{namespaces[-1]}", role, namespaces, "")
+        connection = elasticsearch.connect(server.settings_of(key), clock=lambda: T0)
+        opened.append(connection)
+        return connection.store
+
+    yield connect
+    for connection in opened:
+        connection.close()
+
+
+@dataclass
+class Clocked:
+    """A store, and what its clock says."""
+
+    now: int = T0
+    store: Store = field(init=False)
+
+    def clock(self) -> int:
+        return self.now
+
+
+@pytest.fixture(params=BACKENDS)
+def clocked(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Clocked]:
+    """An empty store whose clock the test turns."""
+    made = Clocked()
+    if request.param == "embedded":
+        made.store = embedded.open_store(tmp_path / "ns" / "shop", writer=True, clock=made.clock)
+    else:
+        connection: Connection = request.getfixturevalue("connection")
+        made.store = connection.store(request.getfixturevalue("namespace"), clock=made.clock)
+    yield made
+    made.store.close()
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def shared_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """One store for all examples; each example's documents are told apart by a field of their own."""
+    opened: Store
+    if request.param == "embedded":
+        opened = embedded.open_store(tmp_path_factory.mktemp("equivalence"), writer=True)
+        yield opened
+        opened.close()
+        return
+    admin: ElasticsearchAdmin = request.getfixturevalue("admin")
+    namespace = "t" + secrets.token_hex(6)
+    admin.ensure_templates(namespace, ["7d"])
+    opened = request.getfixturevalue("connection").store(namespace)
+    yield opened
+    opened.close()
+    admin.drop_namespace(namespace)
+
+
+@pytest.fixture
 def make_event() -> MakeEvent:
     """Builds an event from a number: its id, and, unless given, seconds after T0."""
 
@@ -89,3 +158,15 @@ def make_event() -> MakeEvent:
         return NewEvent(**{**values, **changes})
 
     return make
+
+
+@pytest.fixture
+def make_alert() -> Callable[[int], Alert]:
+    """Builds an alert from a number."""
+    return lambda number: Alert(f"a{number}", T0, T0, "rule", "high", "title", "summary", {"events": []})
+
+
+@pytest.fixture
+def make_letter() -> Callable[[int], DeadLetter]:
+    """Builds a dead letter from a number."""
+    return lambda number: DeadLetter(f"l{number}", T0, "web", "Malformed", "detail", b"raw", {})

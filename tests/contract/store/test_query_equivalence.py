@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
-import secrets
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from vedette_backends.store.elastic_admin import ElasticsearchAdmin
-from vedette_backends.store.embedded import open_store
 from vedette_backends.store.protocol import NewEvent, Store, TimeRange
 from vedette_engine.query import tree
 from vedette_engine.query.naive import matches
@@ -231,24 +226,6 @@ queries = st.recursive(
     ),
     max_leaves=4,
 )
-
-
-@pytest.fixture(scope="module", params=["embedded", "elasticsearch"])
-def shared_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """One store for all examples; each example's documents are told apart by a field of their own."""
-    opened: Store
-    if request.param == "embedded":
-        opened = open_store(tmp_path_factory.mktemp("equivalence"), writer=True)
-        yield opened
-        opened.close()
-        return
-    admin: ElasticsearchAdmin = request.getfixturevalue("admin")
-    namespace = "t" + secrets.token_hex(6)
-    admin.ensure_templates(namespace, ["7d"])
-    opened = request.getfixturevalue("connection").store(namespace)
-    yield opened
-    opened.close()
-    admin.drop_namespace(namespace)
 
 
 _example = itertools.count()

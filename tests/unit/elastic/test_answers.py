@@ -169,6 +169,26 @@ def test_one_line_that_is_longer_than_a_request_still_goes(monkeypatch: pytest.M
     assert len(api.asked) == 2
 
 
+def test_an_event_says_when_the_request_was_sent_that_stored_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vedette_backends.store.elastic_bulk.MAX_BODY", 2000)
+    now = T0
+    stamps: list[tuple[int, int]] = []
+
+    def answer(_method: str, target: str, body: bytes) -> Answer:
+        nonlocal now
+        if "/_mapping" in target:
+            return told(200, {target.split("/")[1]: {"mappings": {"_meta": {"managed_by": "vedette"}}}})
+        lines = body.splitlines()
+        stamps.extend((orjson.loads(line)["vedette.stored"], now) for line in lines[1::2])
+        now += 20_000
+        return Answer(413, b"") if len(lines) > 6 else items(*[{"status": 201}] * (len(lines) // 2))
+
+    api = Recorded(answer)
+    EventWriter(api, Names("shop"), Indices(api), lambda: now).create("30d", events(12))
+    assert len(stamps) > 12
+    assert all(stamp == sent for stamp, sent in stamps)
+
+
 @pytest.mark.parametrize(
     ("answer", "match"),
     [

@@ -60,6 +60,12 @@ def test_no_name_stands_twice_in_a_document(document: dict[str, Any]) -> None:
     assert len(orjson.dumps(source)) == len(line)
 
 
+@given(some_documents, st.integers(0, 2**53))
+def test_a_line_that_is_stamped_again_is_as_if_it_had_been_made_then(document: dict[str, Any], stored: int) -> None:
+    made = documents.encode_event(event(document), T0)
+    assert documents.restamped([made], stored) == [documents.encode_event(event(document), stored)]
+
+
 @given(st.lists(st.text(), min_size=1, max_size=4))
 def test_words_are_those_of_the_specification(texts: list[str]) -> None:
     found = documents.words_of(texts).decode().split(" - ")
