@@ -28,6 +28,20 @@ def ready(release: Release, namespace: str, component: str) -> list[str]:
     ]
 
 
+def restarts(release: Release, namespace: str) -> dict[str, int]:
+    """How often the container of each pod of ours was started again."""
+    return {
+        pod["metadata"]["name"]: sum(one["restartCount"] for one in pod["status"].get("containerStatuses", ()))
+        for pod in release.pods(namespace, "app.kubernetes.io/part-of=vedette")
+        if "deletionTimestamp" not in pod["metadata"]
+    }
+
+
+def started_again(release: Release, namespace: str, before: dict[str, int]) -> list[str]:
+    """Pods whose container ended since `restarts` was asked; new ones, which come while events wait, count as well."""
+    return [name for name, count in restarts(release, namespace).items() if count > before.get(name, 0)]
+
+
 def kill(release: Release, namespace: str, component: str) -> int:
     """kill -9 the first process of each container of a component; how many there were."""
     killed = 0

@@ -74,6 +74,7 @@ class Stream:
     Attributes:
         answered: events of requests that were answered 2xx.
         refused: answers that were not 2xx, by status; 0: no answer.
+        unannounced: answers 503 that did not say when to try again.
         slowest: seconds from the first attempt of a request to its 2xx.
     """
 
@@ -82,6 +83,7 @@ class Stream:
     name: str = field(default_factory=lambda: "s" + secrets.token_hex(5))
     answered: int = 0
     refused: Counter[int] = field(default_factory=Counter)
+    unannounced: int = 0
     slowest: float = 0.0
     _stop: threading.Event = field(default_factory=threading.Event)
     _held: threading.Event = field(default_factory=threading.Event)
@@ -187,6 +189,7 @@ class Stream:
             self._connection.close()
             self._connection = None
             return 0
+        self.unannounced += answer.status == 503 and answer.headers.get("Retry-After") is None
         return answer.status
 
     # what became of it ----------------------------------------------------------------------------------------------
@@ -197,20 +200,25 @@ class Stream:
         except BackendError:
             return -1
 
-    def stored(self, events: int) -> None:
-        """Wait until so many events are stored."""
-        until(lambda: self.count() >= events, seconds=PATIENCE, what=f"{events} stored events", pause=0.2)
+    def letters(self) -> int:
+        """Dead letters of the source, of all streams, in whatever state."""
+        return int(self.shop.store().search_dead_letters(source=SOURCE, state=None)[1])
 
-    def recovered(self, fault: str) -> None:
+    def stored(self, events: int, but: Callable[[], int] = int) -> None:
+        """Wait until so many events are stored; `but`: how many were set aside."""
+        until(lambda: self.count() + but() >= events, seconds=PATIENCE, what=f"{events} stored events", pause=0.2)
+
+    def recovered(self, fault: str, but: Callable[[], int] = int) -> None:
         """A fault has just ended: wait until events go through again, with all that waited; note how long it took."""
         began = time.monotonic()
         self.passes(PER_REQUEST)
-        self.stored(self.answered)
+        self.stored(self.answered, but)
         self.figures[fault] = time.monotonic() - began
 
     def account(self) -> None:
         """Everything that was answered is stored once and alerted once, and each group has one incident."""
         self.end()
+        assert not self.unannounced
         sent = self.answered
         self.stored(sent)
         numbers = Counter(self._numbers())

@@ -140,7 +140,7 @@ def test_a_deleted_secret_is_made_anew_with_another_password_and_nothing_stops(s
 def test_no_event_and_no_rule_stops_the_others(stream: Stream) -> None:
     """Neither what is too deep, too wide or no text, nor a rule full of wildcards, nor a clock that is a day ahead."""
     shop, name = stream.shop, stream.name
-    started, before = restarts(shop), kept(shop)
+    started, before = containers.restarts(shop, "shop"), kept(shop)
     tomorrow = dt.datetime.now(dt.UTC) + dt.timedelta(days=1)
     ahead = {"event": {"action": name}, "message": "from tomorrow", "@timestamp": tomorrow.isoformat()}
     rules = {
@@ -159,16 +159,8 @@ def test_no_event_and_no_rule_stops_the_others(stream: Stream) -> None:
     assert shop.store().search_alerts(where).total == 1
     (found,) = shop.store().search_events(parse(f"event.action:{name}"), TimeRange()).events
     assert found.document["vedette.timestamp_problem"] == "future"
-    assert restarts(shop) == started
+    assert not containers.started_again(shop, "shop", started)
     stream.account()
-
-
-def restarts(shop: Release) -> dict[str, int]:
-    """How often each pipeline was started again."""
-    return {
-        pod["metadata"]["name"]: pod["status"]["containerStatuses"][0]["restartCount"]
-        for pod in containers.pods(shop, "shop", "pipeline")
-    }
 
 
 TENANT = """

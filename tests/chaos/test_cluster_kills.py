@@ -10,17 +10,36 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from tests.chaos import containers
-from tests.chaos.streams import PATIENCE, SOURCE, Stream, asked
+from tests.chaos.streams import EVERY, PATIENCE, SOURCE, Stream, asked
 from tests.cluster.release import SYSTEM, Release
 from tests.helpers import until
+
+from vedette_backends.store.protocol import AlertFilter
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 KILLS = int(os.environ.get("VEDETTE_CLUSTER_KILLS", "5"))
 """How often each container is killed."""
+SEARCH = "faults-searched"
+MANIFEST = """
+apiVersion: vedette.dev/v1alpha1
+kind: AlertRule
+metadata: {{name: {rule}, namespace: shop}}
+spec:
+  severity: low
+  search:
+    query: 'labels.stream:{stream} AND event.action:marked'
+    every: 2s
+    window: 1m
+    groupBy: [event.sequence]
+    condition: {{count: {{gte: 1}}}}
+"""
+SETTLED = 60
+"""Seconds after which scheduled searches have looked at what is stored."""
 COMPONENTS = {
     "pipeline": "shop",
     "responder": "shop",
+    "scheduler": "shop",
     "gateway": SYSTEM,
     "librarian": SYSTEM,
     "operator": SYSTEM,
@@ -45,6 +64,8 @@ def test_whatever_container_is_killed_when_nothing_is_lost_or_doubled(stream: St
     """Each by a thread of its own, at moments that the stream tells: so two may be down at the same time."""
     seed = time.time_ns()
     killed: dict[str, int] = {}
+    stream.shop.apply(MANIFEST.format(rule=SEARCH, stream=stream.name))
+    stream.shop.wait_ready(f"alertrule/{SEARCH}")
 
     def kill(component: str) -> None:
         dice = random.Random(f"{seed} {component}")
@@ -65,11 +86,28 @@ def test_whatever_container_is_killed_when_nothing_is_lost_or_doubled(stream: St
     all_ready(stream.shop)
     assert killed == dict.fromkeys(COMPONENTS, KILLS), f"seed {seed}"
     stream.account()
+    marked = [str(number) for number in range(0, stream.answered, EVERY)]
+    until(lambda: len(searched(stream)) >= len(marked), seconds=SETTLED + PATIENCE, what="alerts of the search")
+    assert sorted(searched(stream)) == sorted(marked), f"seed {seed}"
+    stream.shop.node.kubectl("delete", "alertrule", SEARCH, "-n", "shop")
+
+
+def searched(stream: Stream) -> list[str]:
+    """What the scheduled search has alerted of this stream."""
+    found: list[str] = []
+    after: str | None = None
+    while True:
+        page = stream.shop.store().search_alerts(AlertFilter(rules=(SEARCH,)), size=500, after=after)
+        told = [alert.body["detection"] for alert in page.alerts]
+        found += [detection["group"]["event.sequence"] for detection in told if stream.name in detection["query"]]
+        after = page.next
+        if after is None:
+            return found
 
 
 def test_pods_that_are_evicted_or_deleted_hand_over_their_work(stream: Stream) -> None:
     shop = stream.shop
-    for component in ("pipeline", "responder"):
+    for component in ("pipeline", "responder", "scheduler"):
         # There may be more of them: the operator adds pods while events wait.
         name = containers.pods(shop, "shop", component)[0]["metadata"]["name"]
         eviction = {
@@ -79,7 +117,7 @@ def test_pods_that_are_evicted_or_deleted_hand_over_their_work(stream: Stream) -
         }
         path = f"/api/v1/namespaces/shop/pods/{name}/eviction"
         shop.node.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
-    stream.recovered("pipeline and responder evicted")
+    stream.recovered("pipeline, responder and scheduler evicted")
     for component in ("gateway", "librarian", "operator"):
         names = [pod["metadata"]["name"] for pod in containers.pods(shop, SYSTEM, component)]
         shop.node.kubectl("delete", "pod", *names, "-n", SYSTEM, "--wait=false")

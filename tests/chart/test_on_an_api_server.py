@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,17 @@ from tests.servers import apiserver
 from tests.servers.apiserver import ApiServer
 
 from vedette_backends.cluster.kubernetes import KubernetesResources, connect
+from vedette_backends.cluster.protocol import Key, Object
 from vedette_backends.cluster.resources import Identity
 from vedette_backends.errors import RefusedError
-from vedette_operator.config import parse_config
+from vedette_operator.config import OperatorConfig, parse_config
 from vedette_operator.desired import names
-from vedette_operator.uninstall import uninstall
+from vedette_operator.desired.credentials import Endpoints
+from vedette_operator.owned import Owned
+from vedette_operator.space import Known, Space
+from vedette_operator.tenant import Tenants
+from vedette_operator.uninstall import KINDS, uninstall
+from vedette_operator.verdict import Verdict
 
 CHANGED_BY = "vedette.dev/changed-by"
 V1 = "vedette.dev/v1alpha1"
@@ -108,13 +115,66 @@ def incident(name: str, annotations: Mapping[str, str] | None = None) -> dict[st
     }
 
 
-def source(name: str, *finalizers: str) -> dict[str, Any]:
+def source(name: str, *finalizers: str, namespace: str = "shop", **spec: Any) -> dict[str, Any]:
+    http = {"http": {"tokenSecretRef": {"name": "t", "key": "token"}}}
     return {
         "apiVersion": V1,
         "kind": "LogSource",
-        "metadata": {"name": name, "namespace": "shop", "finalizers": list(finalizers)},
-        "spec": {"input": {"http": {"tokenSecretRef": {"name": "t", "key": "token"}}}, "dataset": "a.b"},
+        "metadata": {"name": name, "namespace": namespace, "finalizers": list(finalizers)},
+        "spec": {"input": http, "dataset": "a.b", **spec},
     }
+
+
+def configuration(installed: Installed) -> OperatorConfig:
+    """The operator's settings, as the chart made them."""
+    text = installed.server.request("GET", f"/api/v1/namespaces/{NAMESPACE}/configmaps/{RELEASE}-operator")
+    return parse_config(text["data"]["operator.yaml"])
+
+
+class Asking:
+    """The cluster as the operator sees it; notes what it asks for and what the API server refuses."""
+
+    def __init__(self, resources: KubernetesResources) -> None:
+        self._resources = resources
+        self.done: set[tuple[str, str]] = set()
+        self.refused: list[str] = []
+
+    def _note(self, verb: str, kind: str, action: Callable[[], Any]) -> Any:
+        self.done.add((verb, kind))
+        try:
+            return action()
+        except RefusedError as error:
+            self.refused.append(f"{verb} {kind}: {error}")
+            raise
+
+    def apply(self, manifest: Mapping[str, Any], *, manager: str, force: bool = True) -> dict[str, Any]:
+        apply = partial(self._resources.apply, manifest, manager=manager, force=force)
+        return dict(self._note("apply", manifest["kind"], apply))
+
+    def get(self, api_version: str, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = self._note(
+            "get", kind, partial(self._resources.get, api_version, kind, namespace, name)
+        )
+        return found
+
+    def list(self, api_version: str, kind: str, namespace: str | None = None, labels: str = "") -> list[dict[str, Any]]:
+        return list(self._note("list", kind, partial(self._resources.list, api_version, kind, namespace, labels)))
+
+    def delete(self, api_version: str, kind: str, namespace: str, name: str) -> None:
+        self._note("delete", kind, partial(self._resources.delete, api_version, kind, namespace, name))
+
+    def patch(self, api_version: str, kind: str, namespace: str, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(self._note("patch", kind, partial(self._resources.patch, api_version, kind, namespace, name, body)))
+
+
+class Backend:
+    """Stands where RabbitMQ and Elasticsearch do, which have rights of their own: everything succeeds."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return lambda *_, **__: ["vedette.bank"] if name == "vhosts" else "key" if name == "ensure_key" else []
+
+
+ENDPOINTS = Endpoints("amqps://broker.example:5671", "https://es.example:9200", "", "")
 
 
 def refused(action: Callable[[], object], says: str = "forbidden") -> None:
@@ -137,6 +197,41 @@ def test_the_operator_keeps_its_own_objects_in_a_tenants_namespace(operator: Kub
         assert operator.get(api_version, kind, "shop", "vedette-trial"), kind
         operator.delete(api_version, kind, "shop", "vedette-trial")
         assert operator.get(api_version, kind, "shop", "vedette-trial") is None, kind
+
+
+def test_the_operator_may_do_all_that_it_asks_for_in_a_tenants_namespace(
+    installed: Installed, operator: KubernetesResources, admin: KubernetesResources
+) -> None:
+    asking = Asking(operator)
+    tenants = Tenants(
+        configuration(installed), Owned(asking), Backend(), Backend(), lambda: ENDPOINTS, lambda _: Backend()
+    )
+    amqp = {"amqp": {"exchange": "eventtask", "routingKeys": ["eventtask.#"]}}
+    claim = {"geoip": {"database": {"pvc": {"claimName": "geo", "path": "city.mmdb"}}}}
+    space = Space("bank", None)
+    for name, spec in (("feed", {"input": amqp}), ("big", {"workers": {"mode": "dedicated"}})):
+        live = admin.apply(source(name, namespace="bank", **spec), manager="tests")
+        part = {"bindings": [["eventtask", "eventtask.#"]] if name == "feed" else []}
+        space.objects["LogSource"][name] = Known(
+            Object(Key("LogSource", "bank", name), live, {}, 1, 1), Verdict((), part)
+        )
+    item = Object(Key("Enrichment", "bank", "geo"), {"spec": claim}, {}, 1, 1)
+    space.objects["Enrichment"]["geo"] = Known(item, Verdict((), {"spec": claim}))
+    for _ in range(2):
+        tenants.touch("bank")
+        tenants.ensure(space)
+    told = [finding for known in space.objects["LogSource"].values() for finding in known.extra]
+    assert [one for one in told if one.status == "False" and one.reason != "Starting"] == []
+    for kind in KINDS:
+        asking.list(*kind, "bank")
+    for name in ("feed", "big"):
+        admin.delete(V1, "LogSource", "bank", name)
+        live = admin.get(V1, "LogSource", "bank", name) or {}
+        item = Object(Key("LogSource", "bank", name), live, {}, 1, 1)
+        assert tenants.finish(item, [], left=True)
+    assert asking.refused == []
+    assert {verb for verb, _ in asking.done} == {"apply", "get", "list", "patch", "delete"}
+    assert ("list", "HorizontalPodAutoscaler") in asking.done
 
 
 def test_the_operator_has_no_rights_in_other_namespaces(operator: KubernetesResources) -> None:
@@ -292,8 +387,7 @@ def test_an_upgrade_keeps_what_the_operator_put_into_the_webhook(
 def test_after_the_job_nothing_of_the_operators_is_left_and_nothing_is_stuck(
     installed: Installed, operator: KubernetesResources, admin: KubernetesResources
 ) -> None:
-    text = installed.server.request("GET", f"/api/v1/namespaces/{NAMESPACE}/configmaps/{RELEASE}-operator")
-    config = parse_config(text["data"]["operator.yaml"])
+    config = configuration(installed)
     account = {
         "apiVersion": "v1",
         "kind": "ServiceAccount",

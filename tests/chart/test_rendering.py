@@ -103,8 +103,9 @@ def test_the_operator_gets_every_setting_that_it_has(rendered: Callable[[str], l
     assert config.image == "security/vedette@sha256:" + 64 * "0"
     assert config.image_pull_secrets == ["registry"]
     assert config.pipeline.scale.max_replicas == 8
-    assert config.pipeline.node_selector == config.responder.node_selector == {"pool": "siem"}
-    assert config.pipeline.priority_class_name == config.responder.priority_class_name == "high"
+    for pods in (config.pipeline, config.responder, config.scheduler):
+        assert pods.node_selector == {"pool": "siem"}
+        assert pods.priority_class_name == "high"
     assert config.network_policy.backends[0].cidrs == ["10.9.0.0/16"]
     assert config.keda.enabled
 

@@ -26,6 +26,9 @@ PAUSE_IMAGE = "localhost/pause:1"
 CONTROL_PLANE = ("etcd", "apiserver", "controllers", "scheduler")
 NODE = ("containerd", "kubelet", "proxy", "dns")
 
+SPARE_PORT = 6444
+"""Where a second API server listens, for tests that need one."""
+
 Command = list[str]
 
 
@@ -67,6 +70,11 @@ class Layout:
     def server(self) -> str:
         """The API server's URL."""
         return f"https://{self.addresses.node}:6443"
+
+    @property
+    def spare(self) -> str:
+        """The URL of the second API server, where there is one."""
+        return f"https://{self.addresses.node}:{SPARE_PORT}"
 
     @property
     def kubeconfig(self) -> Path:
@@ -281,6 +289,15 @@ def storage_commands(layout: Layout) -> Iterator[tuple[str, Command]]:
             f"--audit-log-path={layout.audit}",
         ],
     )
+
+
+def spare_command(layout: Layout) -> Command:
+    """A second API server on the same etcd, of which nothing in the cluster knows."""
+    own = {"--secure-port=6443": f"--secure-port={SPARE_PORT}"}
+    command = [
+        own.get(each, each) for each in dict(storage_commands(layout))["apiserver"] if not each.startswith("--audit-")
+    ]
+    return [*command, "--endpoint-reconciler-type=none"]
 
 
 def cluster_commands(layout: Layout) -> Iterator[tuple[str, Command]]:

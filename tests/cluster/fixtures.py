@@ -19,7 +19,7 @@ import pytest
 if TYPE_CHECKING:
     # Every test session loads this plugin; those without a cluster need not load all of it.
     from tests.cluster.node import Node
-    from tests.cluster.servers import Backends
+    from tests.cluster.servers import Backends, Fronts
     from tests.servers.elasticsearch import Elasticsearch
     from tests.servers.rabbitmq import RabbitMQ
 
@@ -138,13 +138,29 @@ def image(cluster_session: Session, node: Node) -> str:
 
 
 @pytest.fixture(scope="session")
-def backends(cluster_session: Session) -> Backends:
-    """Elasticsearch and RabbitMQ, both with TLS, where the node's pods reach them."""
-    from tests.cluster.servers import Backends, write_settings  # noqa: PLC0415 # as above
+def fronts(cluster_session: Session) -> Iterator[Fronts]:
+    """By what pods reach Elasticsearch and RabbitMQ: here tests do harm on the way."""
+    from tests.cluster.servers import Fronts, elastic_front, rabbit_front  # noqa: PLC0415 # as above
 
     elasticsearch = cluster_session.begin_elasticsearch()()
     rabbitmq = cluster_session.begin_rabbitmq()()
-    folder = write_settings(cluster_session.folder / "backends", rabbitmq.settings, elasticsearch.settings)
+    made = Fronts(elastic_front(elasticsearch), rabbit_front(rabbitmq))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def backends(cluster_session: Session, fronts: Fronts) -> Backends:
+    """Elasticsearch and RabbitMQ, both with TLS, where the node's pods reach them."""
+    from tests.cluster.servers import Backends, elastic_through, rabbit_through, write_settings  # noqa: PLC0415 # as above
+
+    elasticsearch = cluster_session.begin_elasticsearch()()
+    rabbitmq = cluster_session.begin_rabbitmq()()
+    folder = write_settings(
+        cluster_session.folder / "backends",
+        rabbit_through(rabbitmq.settings, fronts.rabbitmq),
+        elastic_through(elasticsearch.settings, fronts.elasticsearch),
+    )
     return Backends(elasticsearch, rabbitmq, folder)
 
 

@@ -36,6 +36,7 @@ from tests.cluster.components import (
     cluster_commands,
     dns_objects,
     import_command,
+    spare_command,
     storage_commands,
     write_configs,
     write_keys,
@@ -342,6 +343,32 @@ class Node:
             yield
         finally:
             self.start_again(name)
+
+    @contextlib.contextmanager
+    def spare_api(self) -> Iterator[Callable[..., str]]:
+        """A second API server beside the first, on the same etcd; yields `kubectl` by way of it.
+
+        What is written by it while the first one is down appears in no watch: each asks from a version on that the
+        first one, when it is back, does not go back to.
+        """
+        name = f"spare-{next(self._numbers)}"
+
+        def kubectl(*arguments: str, stdin: str | None = None) -> str:
+            return self.kubectl(f"--server={self.layout.spare}", *arguments, stdin=stdin)
+
+        def answers() -> bool:
+            self._check(name)
+            try:
+                return kubectl("get", "--raw", "/readyz") == "ok"
+            except NodeError:
+                return False
+
+        self._running.run(name, spare_command(self.layout))
+        try:
+            self._until(answers, "the second API server")
+            yield kubectl
+        finally:
+            self.stop(name, kill=True)
 
     def pause(self, *, everything: bool = False) -> None:
         """Stop all processes of the node where they are: pods, kubelet, containerd; with `everything` all others, too.

@@ -162,6 +162,7 @@ def release(node: Node, image: str, backends: Backends, tmp_path_factory: pytest
 def shop(release: Release) -> Release:
     """The release, with the shop's manifests applied and ready."""
     release.node.kubectl("apply", "--server-side", "-f", str(SHOP))
-    release.wait_ready("logsource/web-auth", "enrichment/owners", "alertrule/decoy-account", "alertrule/root-login")
+    rules = ("alertrule/decoy-account", "alertrule/root-login", "alertrule/many-names")
+    release.wait_ready("logsource/web-auth", "enrichment/owners", *rules)
     until(lambda: release.send("").status in {200, 202, 204, 400}, seconds=30, what="the gateway to know the token")
     return release

@@ -1,16 +1,53 @@
-"""Elasticsearch and RabbitMQ beside a node: where its pods reach them, and as what the operator knows them."""
+"""Elasticsearch and RabbitMQ beside a node: where its pods reach them, and as what the operator knows them.
+
+Pods reach both by a port in front of each, so that tests can do harm on the way; tests themselves go straight.
+"""
 
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tests.servers.elasticsearch import Elasticsearch
+from tests.servers.front import Front
 from tests.servers.rabbitmq import RabbitMQ
 
 from vedette_backends.settings import ElasticsearchSettings, RabbitMQSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Fronts:
+    """What stands in front of both servers."""
+
+    elasticsearch: Front
+    rabbitmq: Front
+
+    def close(self) -> None:
+        """End all connections."""
+        self.elasticsearch.close()
+        self.rabbitmq.close()
+
+
+def elastic_front(server: Elasticsearch) -> Front:
+    """A port in front of Elasticsearch."""
+    return Front(server.host, (server.host, server.http), server.identity)
+
+
+def elastic_through(settings: ElasticsearchSettings, front: Front) -> ElasticsearchSettings:
+    """The same settings, by way of a front."""
+    return replace(settings, urls=(f"https://{front.host}:{front.port}",))
+
+
+def rabbit_front(server: RabbitMQ) -> Front:
+    """A port in front of RabbitMQ; its management has none."""
+    return Front(server.host, (server.host, server.tls), server.identity)
+
+
+def rabbit_through(settings: RabbitMQSettings, front: Front) -> RabbitMQSettings:
+    """The same settings, by way of a front."""
+    return replace(settings, url=f"{settings.url.rpartition(':')[0]}:{front.port}")
 
 
 @dataclass(frozen=True, slots=True)

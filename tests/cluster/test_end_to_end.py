@@ -18,6 +18,9 @@ from vedette_backends.store.protocol import TimeRange
 from vedette_engine.alerting.bundle import decode
 from vedette_engine.query.lucene import parse
 
+SETTLED = 120
+"""Seconds in which a scheduled search has come by: it looks at what was stored 45 seconds ago and more."""
+
 
 def test_an_event_becomes_a_document_an_alert_and_an_incident(shop: Release) -> None:
     answer = shop.send(sshd("backup-admin", "192.0.2.41"))
@@ -49,6 +52,43 @@ def test_alerts_of_one_group_join_one_incident(shop: Release) -> None:
 
     until(lambda: "" not in incidents(), seconds=30, what="incidents of all")
     assert len(incidents()) == 1
+
+
+def test_a_scheduled_search_alerts_once_for_many_events_and_opens_an_incident(shop: Release) -> None:
+    names = [f"spray-{letter}" for letter in "abcde"]
+    when = time.time() - 60
+    lines = [sshd(name, "192.0.2.45", when=when + 5 * number) for number, name in enumerate(names)]
+    assert shop.send("\n".join(lines)).status in {200, 202}
+    until(lambda: shop.alerts("many-names", "192.0.2.45"), seconds=SETTLED, what="the alert")
+    (alert,) = shop.alerts("many-names", "192.0.2.45")
+    assert alert.summary == "192.0.2.45 tried spray-a, spray-b, spray-c and 2 more on web1, 5 times in all"
+    assert (alert.title, alert.severity) == ("One address tries many names", "medium")
+    assert len(alert.body["events"]) == 5
+
+    def incident() -> str:
+        return str(shop.alerts("many-names", "192.0.2.45")[0].workflow.get("incident", ""))
+
+    until(incident, seconds=30, what="the incident")
+    assert shop.get("incident", incident())["spec"]["title"] == alert.summary
+    # One that comes late belongs to the same alert.
+    shop.send(sshd("spray-f", "192.0.2.45", when=when + 1))
+    until(lambda: shop.count("source.ip:192.0.2.45") == 6, seconds=30, what="the late event")
+    stored = 1000 * time.time()
+    until(lambda: _checkpoint(shop, "many-names") >= stored, seconds=SETTLED, what="the search to come by")
+    assert len(shop.alerts("many-names", "192.0.2.45")) == 1
+
+
+def test_a_namespace_has_a_scheduler_as_long_as_it_has_searches(shop: Release) -> None:
+    shop.wait_ready("alertrule/many-names")
+    node = shop.node
+    node.kubectl("rollout", "status", "deployment/vedette-scheduler", "-n", "shop", "--timeout=60s", timeout=80)
+    assert shop.get("poddisruptionbudget", "vedette-scheduler")["spec"]["maxUnavailable"] == 1
+    assert shop.get("alertrule", "many-names")["status"]["stats"].keys() >= {"matches", "alerts"}
+    node.kubectl("delete", "alertrule", "many-names", "-n", "shop")
+    until(lambda: not _deployments(shop) & {"vedette-scheduler"}, seconds=60, what="its end")
+    shop.apply((SHOP / "searches.yaml").read_text())
+    shop.wait_ready("alertrule/many-names")
+    assert "vedette-scheduler" in _deployments(shop)
 
 
 def test_a_mozdef_style_publisher_sends_over_amqp(shop: Release) -> None:
@@ -143,6 +183,17 @@ def test_every_pod_is_restricted_and_only_those_that_need_it_have_a_token(shop: 
         has_token = any("projected" in volume for volume in pod["spec"]["volumes"])
         component = pod["metadata"]["labels"]["vedette.dev/component"]
         assert has_token == (component in {"operator", "web", "responder"}), name
+
+
+def _checkpoint(shop: Release, rule: str) -> int:
+    """Until when what was stored has been searched, ms since the epoch."""
+    beats = [one.body for one in shop.store().heartbeats() if one.body["role"] == "scheduler"]
+    return max((body["rules"].get(rule, {}).get("checkpoint", 0) for body in beats), default=0)
+
+
+def _deployments(shop: Release) -> set[str]:
+    listed = json.loads(shop.node.kubectl("get", "deployment", "-n", "shop", "-o", "json"))["items"]
+    return {one["metadata"]["name"] for one in listed}
 
 
 def _rules(shop: Release, bundle: str) -> set[str]:

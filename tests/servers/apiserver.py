@@ -15,7 +15,6 @@ import os
 import select
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -34,7 +33,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from tests.servers import process
 from tests.servers.pki import Authority
+from tests.servers.process import free_ports, missing
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 90.0
@@ -45,12 +46,9 @@ def binaries() -> Path:
     """The folder of the cluster's binaries; skips, and fails on CI, where they are not."""
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     folder = Path(os.environ.get("VEDETTE_CLUSTER_CACHE") or Path(cache, "vedette", "cluster", "bin"))
-    missing = [name for name in ("etcd", "kube-apiserver") if not os.access(folder / name, os.X_OK)]
-    if missing:
-        reason = (
-            f"{' and '.join(missing)} not found: set VEDETTE_CLUSTER_CACHE or build them with scripts/cluster-tools"
-        )
-        (pytest.fail if "CI" in os.environ else pytest.skip)(reason)
+    absent = [name for name in ("etcd", "kube-apiserver") if not os.access(folder / name, os.X_OK)]
+    if absent:
+        missing(f"{' and '.join(absent)} not found: set VEDETTE_CLUSTER_CACHE or build them with scripts/cluster-tools")
     return folder
 
 
@@ -200,9 +198,7 @@ def shared(session: Path) -> ApiServer:
     with (session / "apiserver.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "server.json").exists():
-            # Workers may end before others do; the process that started them all outlives them.
-            parent = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
-            start(folder, parent)
+            start(folder, process.session())
     return load(folder)
 
 
@@ -267,7 +263,7 @@ def keep(folder: Path, parent: int, bin_folder: Path, arguments: Sequence[str]) 
     data = Path(tempfile.mkdtemp(prefix="vedette-etcd-"))
     try:
         pki = _keys(folder / "pki")
-        etcd_ports = _free_ports(2)
+        etcd_ports = free_ports(2)
         etcd = f"http://127.0.0.1:{etcd_ports[0]}"
         peer = f"http://127.0.0.1:{etcd_ports[1]}"
         children.append(
@@ -283,7 +279,7 @@ def keep(folder: Path, parent: int, bin_folder: Path, arguments: Sequence[str]) 
                 f"--initial-cluster=default={peer}",
             )
         )
-        (port,) = _free_ports(1)
+        (port,) = free_ports(1)
         url = f"https://127.0.0.1:{port}"
         children.append(_child(folder / "apiserver.log", *_apiserver(bin_folder, pki, etcd, port), *arguments))
         admin = {"client-certificate": str(pki / "admin.crt"), "client-key": str(pki / "admin.key")}
@@ -355,14 +351,6 @@ def _child(log: Path, *command: str | Path) -> subprocess.Popen[bytes]:
             stderr=out,
             preexec_fn=die_with_parent,  # noqa: PLW1509 # the keeper has one thread
         )
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
 
 
 def _keys(folder: Path) -> Path:

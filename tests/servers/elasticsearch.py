@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -17,27 +16,23 @@ import secrets
 import select
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 from tests.helpers import until
-from tests.servers.pki import Authority
+from tests.servers import process
+from tests.servers.pki import Authority, Identity
+from tests.servers.process import HOST, Kept, free_ports, missing
 
 from vedette_backends.settings import ElasticsearchSettings
 
-_HOST = "127.0.0.1"
 _ROOT = Path(__file__).resolve().parents[2]
-_KEEPER = Path(__file__).with_name("rabbitmq_keeper.py")
 _JVMS = Path("/usr/lib/jvm")
 _OLDEST_JAVA = 21
 _READY_SECONDS = 400
@@ -74,7 +69,7 @@ _JVM = """\
 
 
 @dataclass(frozen=True)
-class Elasticsearch:
+class Elasticsearch(Kept):
     """A running server; any process of the session may hold one of these."""
 
     folder: Path
@@ -83,11 +78,17 @@ class Elasticsearch:
     user: str
     password: str
     owner: int
-    host: str = _HOST
+    host: str = HOST
 
     @property
     def ca(self) -> Path:
         return self.folder / "config" / "ca.crt"
+
+    @property
+    def identity(self) -> Identity:
+        """The server's own: for what stands in front of it."""
+        config = self.folder / "config"
+        return Identity(config / "elasticsearch.crt", config / "elasticsearch.key", self.ca)
 
     @property
     def url(self) -> str:
@@ -109,29 +110,14 @@ class Elasticsearch:
         return int(next((pids[0] for pids in children if pids), launcher))
 
     @property
-    def log(self) -> str:
-        return (self.folder / "server.log").read_text(errors="replace")
-
-    @property
     def snapshots(self) -> Path:
         """Where repositories may lie."""
         return self.folder / "snapshots"
 
     def start(self) -> None:
         """Start it, with what it held before, and wait until it answers."""
-        with (self.folder / "server.log").open("ab") as log:
-            pid_file = self.folder / "server.pid"
-            arguments = [sys.executable, str(_KEEPER), str(self.owner), str(pid_file), str(self.folder)]
-            command = [*_as_nobody(), str(distribution() / "bin" / "elasticsearch")]
-            subprocess.run(
-                [*arguments, *command],
-                env=self._environment,
-                check=True,
-                stdout=log,
-                stderr=log,
-                stdin=subprocess.DEVNULL,
-            )
-        until(pid_file.exists, seconds=20, what="Elasticsearch to be started")
+        command = [*_as_nobody(), str(distribution() / "bin" / "elasticsearch")]
+        self.keep("server", command, self._environment)
         try:
             until(self._is_ready, seconds=_READY_SECONDS, what="Elasticsearch to start", pause=0.2)
         except AssertionError:
@@ -156,19 +142,6 @@ class Elasticsearch:
             finally:
                 os.close(launcher)
         pid_file.unlink()
-
-    def restart(self, *, kill: bool = False) -> None:
-        self.stop(kill=kill)
-        self.start()
-
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        """It neither reads nor answers meanwhile, but its connections stay."""
-        os.kill(self.pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            os.kill(self.pid, signal.SIGCONT)
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
         """Ask as the administrator, past the code under test; raises urllib's HTTPError."""
@@ -212,7 +185,7 @@ class Elasticsearch:
         }
 
 
-def start(folder: Path, *, owner: int | None = None, host: str = _HOST, quick: bool = False) -> Elasticsearch:
+def start(folder: Path, *, owner: int | None = None, host: str = HOST, quick: bool = False) -> Elasticsearch:
     """A new server in a folder of its own, ready.
 
     Args:
@@ -226,7 +199,7 @@ def start(folder: Path, *, owner: int | None = None, host: str = _HOST, quick: b
     config = folder / "config"
     for path in (config, folder / "tmp", folder / "snapshots"):
         path.mkdir(parents=True)
-    http, transport = _free_ports(2, host)
+    http, transport = free_ports(2, host)
     server = Elasticsearch(folder, http, transport, "admin", secrets.token_hex(16), owner or os.getpid(), host)
     identity = Authority(config).server("elasticsearch", host, "localhost")
     for name in ("log4j2.properties", "roles.yml", "role_mapping.yml"):
@@ -257,25 +230,9 @@ def shared(root: Path) -> Elasticsearch:
     Args:
         root: a folder that all processes of the session see, and no other session.
     """
-    root.mkdir(parents=True, exist_ok=True)
-    note = root / "elasticsearch.json"
-    with (root / "elasticsearch.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not note.exists():
-            # Of a worker of pytest-xdist the parent is the session.
-            owner = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
-            server = start(root / f"elasticsearch-{time.time_ns()}", owner=owner, quick=True)
-            note.write_text(json.dumps({**asdict(server), "folder": str(server.folder)}))
-            return server
-    told = json.loads(note.read_text())
-    return Elasticsearch(**{**told, "folder": Path(told["folder"])})
-
-
-def missing(why: str) -> None:
-    """A server cannot be had: a failure where everything must be there, otherwise these tests are left out."""
-    if "CI" in os.environ:
-        pytest.fail(why)
-    pytest.skip(why)
+    return process.shared(
+        root, "elasticsearch", Elasticsearch, lambda folder, owner: start(folder, owner=owner, quick=True)
+    )
 
 
 def distribution() -> Path:
@@ -316,11 +273,3 @@ def _hash(password: str) -> str:
     salt = secrets.token_bytes(32)
     key = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, 1000, 32)
     return f"{{PBKDF2}}1000${base64.b64encode(salt).decode()}${base64.b64encode(key).decode()}"
-
-
-def _free_ports(count: int, host: str) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((host, 0))
-        return [each.getsockname()[1] for each in sockets]

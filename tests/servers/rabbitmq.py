@@ -8,8 +8,6 @@ starve the server take their own: `start`.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import json
 import os
 import secrets
 import select
@@ -17,21 +15,18 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 from tests.helpers import until
-from tests.servers.pki import Authority
+from tests.servers import process
+from tests.servers.pki import Authority, Identity
+from tests.servers.process import HOST, Kept, free_ports, missing
 
 from vedette_backends.settings import RabbitMQSettings
 
-_HOST = "127.0.0.1"
 _INSTALLED = Path("/usr/lib/rabbitmq/lib")
-_KEEPER = Path(__file__).with_name("rabbitmq_keeper.py")
 _READY_SECONDS = 120
 
 _CONFIG = """\
@@ -64,7 +59,7 @@ _ADVANCED = """\
 
 
 @dataclass(frozen=True)
-class RabbitMQ:
+class RabbitMQ(Kept):
     """A running server; any process of the session may hold one of these."""
 
     folder: Path
@@ -76,11 +71,17 @@ class RabbitMQ:
     user: str
     password: str
     owner: int
-    host: str = _HOST
+    host: str = HOST
 
     @property
     def ca(self) -> Path:
         return self.folder / "pki" / "ca.crt"
+
+    @property
+    def identity(self) -> Identity:
+        """The server's own: for what stands in front of it."""
+        keys = self.folder / "pki"
+        return Identity(keys / "rabbitmq.crt", keys / "rabbitmq.key", self.ca)
 
     @property
     def settings(self) -> RabbitMQSettings:
@@ -96,20 +97,11 @@ class RabbitMQ:
         """The administrator's, without TLS."""
         return f"amqp://{self.user}:{self.password}@{self.host}:{self.plain}"
 
-    @property
-    def pid(self) -> int:
-        """Of the server itself, not of its keeper."""
-        return int((self.folder / "server.pid").read_text())
-
-    @property
-    def log(self) -> str:
-        return (self.folder / "server.log").read_text(errors="replace")
-
     def start(self) -> None:
         """Start it, with what it held before, and wait until it answers."""
-        self._keep("epmd", ["epmd", "-address", _HOST, "-port", str(self.epmd)])
+        self.keep("epmd", ["epmd", "-address", HOST, "-port", str(self.epmd)], self._environment)
         until(lambda: _accepts(self.epmd), seconds=_READY_SECONDS, what="epmd")
-        self._keep("server", [str(_script())])
+        self.keep("server", [str(_script())], self._environment)
         try:
             until(self.answers, seconds=_READY_SECONDS, what="RabbitMQ to start", pause=0.1)
         except AssertionError:
@@ -132,19 +124,6 @@ class RabbitMQ:
                 _end(int(pid_file.read_text()), by)
             pid_file.unlink()
 
-    def restart(self, *, kill: bool = False) -> None:
-        self.stop(kill=kill)
-        self.start()
-
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        """It neither reads nor answers meanwhile, but its connections stay."""
-        os.kill(self.pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            os.kill(self.pid, signal.SIGCONT)
-
     @contextlib.contextmanager
     def alarmed(self) -> Iterator[None]:
         """Short of memory, as it believes: publishers are blocked meanwhile."""
@@ -154,22 +133,21 @@ class RabbitMQ:
         finally:
             self.ctl("set_vm_memory_high_watermark", "0.4")
 
+    @contextlib.contextmanager
+    def short_of_disk(self) -> Iterator[None]:
+        """Its disk alarm is on: more is to stay free than there is. Publishers are blocked meanwhile."""
+        self.ctl("set_disk_free_limit", "1000000GB")
+        try:
+            yield
+        finally:
+            self.ctl("set_disk_free_limit", "50MB")
+
     def ctl(self, *command: str) -> str:
         """Run `rabbitmqctl`, which takes a second or two."""
         tool = str(_script().with_name("rabbitmqctl"))
         return subprocess.run(
             [tool, *command], env=self._environment, check=True, capture_output=True, text=True
         ).stdout
-
-    def _keep(self, name: str, command: list[str]) -> None:
-        """Run a command that ends with the session."""
-        with (self.folder / f"{name}.log").open("ab") as log:
-            pid_file = self.folder / f"{name}.pid"
-            arguments = [sys.executable, str(_KEEPER), str(self.owner), str(pid_file), str(self.folder), *command]
-            subprocess.run(
-                arguments, env=self._environment, check=True, stdout=log, stderr=log, stdin=subprocess.DEVNULL
-            )
-        until(pid_file.exists, seconds=20, what=f"{name} to be started")
 
     def answers(self) -> bool:
         """Whether all its listeners accept connections."""
@@ -202,7 +180,7 @@ class RabbitMQ:
             "RABBITMQ_CONF_ENV_FILE": os.devnull,
             "RABBITMQ_DIST_PORT": str(self.distribution),
             "ERL_EPMD_PORT": str(self.epmd),
-            "ERL_EPMD_ADDRESS": _HOST,
+            "ERL_EPMD_ADDRESS": HOST,
             "ERL_AFLAGS": "-start_epmd false",
             # The start script then becomes the server instead of waiting for it.
             "RUNNING_UNDER_SYSTEMD": "true",
@@ -214,7 +192,7 @@ def installed() -> bool:
     return bool(_scripts())
 
 
-def start(folder: Path, *, owner: int | None = None, host: str = _HOST) -> RabbitMQ:
+def start(folder: Path, *, owner: int | None = None, host: str = HOST) -> RabbitMQ:
     """A new server in a folder of its own, ready. It ends with the process `owner`, this one by default.
 
     It listens at `host`: an address of this machine that a test's pods reach, or loopback.
@@ -222,7 +200,7 @@ def start(folder: Path, *, owner: int | None = None, host: str = _HOST) -> Rabbi
     if not installed():
         missing("RabbitMQ is not installed (Debian: apt-get install rabbitmq-server)")
     folder.mkdir(parents=True)
-    tls, plain, management, distribution, epmd = _free_ports(5, host)
+    tls, plain, management, distribution, epmd = free_ports(5, host)
     user, password = "admin", secrets.token_hex(16)
     server = RabbitMQ(folder, tls, plain, management, distribution, epmd, user, password, owner or os.getpid(), host)
     identity = Authority(folder / "pki").server("rabbitmq", host, "localhost")
@@ -250,25 +228,7 @@ def shared(root: Path) -> RabbitMQ:
     Args:
         root: a folder that all processes of the session see, and no other session.
     """
-    root.mkdir(parents=True, exist_ok=True)
-    note = root / "rabbitmq.json"
-    with (root / "rabbitmq.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not note.exists():
-            # Of a worker of pytest-xdist the parent is the session.
-            owner = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
-            server = start(root / f"rabbitmq-{time.time_ns()}", owner=owner)
-            note.write_text(json.dumps({**asdict(server), "folder": str(server.folder)}))
-            return server
-    told = json.loads(note.read_text())
-    return RabbitMQ(**{**told, "folder": Path(told["folder"])})
-
-
-def missing(why: str) -> None:
-    """A server cannot be had: a failure where everything must be there, otherwise these tests are left out."""
-    if "CI" in os.environ:
-        pytest.fail(why)
-    pytest.skip(why)
+    return process.shared(root, "rabbitmq", RabbitMQ, lambda folder, owner: start(folder, owner=owner))
 
 
 def _scripts() -> list[Path]:
@@ -279,15 +239,7 @@ def _script() -> Path:
     return _scripts()[-1]
 
 
-def _free_ports(count: int, host: str) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((host, 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
-def _accepts(port: int, host: str = _HOST) -> bool:
+def _accepts(port: int, host: str = HOST) -> bool:
     try:
         socket.create_connection((host, port), 5).close()
     except OSError:

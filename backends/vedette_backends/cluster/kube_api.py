@@ -140,6 +140,11 @@ class Api:
             going_on = {"continue": metadata["continue"]}
             limit = max(1, min(PAGE, limit * _PAGE_BYTES // max(size, 1)))
 
+    def has_any(self, path: str) -> bool:
+        """Whether a list holds anything; reads one item at most."""
+        text = self._sent("GET", path, None, {"limit": 1}, JSON, JSON, repeatable=True)
+        return bool(self._decoded(text).get("items"))
+
     def items(self, kind: ResourceType, namespace: str | None = None, labels: str = "") -> list[dict[str, Any]]:
         """Objects of a kind, by namespace and name."""
         query = {"labelSelector": labels} if labels else {}

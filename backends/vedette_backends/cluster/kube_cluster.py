@@ -47,6 +47,10 @@ class KubernetesCluster:
         known = self._kind(kind)
         return [to_object(item, known) for item in self._api.items(known, namespace)]
 
+    def has_any(self, kind: str) -> bool:
+        """Whether there is an object of the kind in any namespace."""
+        return self._api.has_any(self._kind(kind).path(None))
+
     def watch(self, after: int, timeout: float, *, statuses: bool = True) -> Iterator[Event]:
         """Changes after the resource version `after`; ends when none came for `timeout` seconds.
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 from tests import helpers
+from tests.contract.cluster.definitions import DEFINITIONS, Send, manifest
+from tests.contract.cluster.definitions import path as path_of
 from tests.servers import apiserver
 from tests.servers.apiserver import ApiServer, RequestError
 
@@ -188,3 +190,23 @@ def namespace(api_server: ApiServer) -> str:
     name = f"t-{secrets.token_hex(5)}"
     api_server.namespace(name)
     return name
+
+
+@pytest.fixture(scope="module")
+def server(api_server: ApiServer) -> ApiServer:
+    """The session's API server with our definitions, read from the files that people apply."""
+    api_server.definitions(*DEFINITIONS.values())
+    return api_server
+
+
+@pytest.fixture
+def send(server: ApiServer, namespace: str) -> Send:
+    """Creates an object of a kind, with a spec; `query` as `dryRun=All`."""
+
+    def create(kind: str, spec: Any, name: str = "x", query: str = "dryRun=All") -> dict[str, Any]:
+        found: dict[str, Any] = server.request(
+            "POST", f"{path_of(kind, namespace)}?fieldValidation=Strict&{query}", manifest(kind, spec, name)
+        )
+        return found
+
+    return create

@@ -53,6 +53,15 @@ def test_a_field_that_somebody_else_wrote_can_be_removed(cluster: KubernetesClus
     assert found.manifest["spec"] == {"title": "b"}
 
 
+def test_whether_there_is_any_object_of_a_kind_needs_no_list(cluster: KubernetesCluster) -> None:
+    assert cluster.has_any("Incident") is bool(cluster.list("Incident"))
+    cluster.create(incident(), manager="ui")
+    assert cluster.has_any("Incident")
+    for found in cluster.list("Incident"):
+        cluster.delete(found.key)
+    assert not cluster.has_any("Incident")
+
+
 def test_metadata_of_others_stay(cluster: KubernetesCluster, api_server: ApiServer) -> None:
     made = cluster.create(incident(), manager="ui")
     path = f"/apis/{made.manifest['apiVersion']}/namespaces/shop/incidents/inc-1"

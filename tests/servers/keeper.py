@@ -1,4 +1,4 @@
-"""Runs one command for as long as another process lives: `rabbitmq_keeper.py OWNER PIDFILE FOLDER COMMAND…`.
+"""Runs one command for as long as another process lives: `keeper.py OWNER PIDFILE FOLDER COMMAND…`.
 
 Not a module of the tests but a program of its own, so that a server which several test processes share ends with their
 session however that ends. When the owner is gone, FOLDER is removed.
