@@ -66,6 +66,8 @@ def parse_logsource(text: str | None) -> Logsource | None:
 def evaluate(rules: Path, events: Path, logsource: str | None) -> None:
     """Match events against rules: one JSON line per match to standard output, figures to standard error.
 
+    Rules with a scheduled search are left out.
+
     Exits 0 when it ran, whether anything matched or not.
     """
     claimed = parse_logsource(logsource)
@@ -158,6 +160,10 @@ def _tell_rules(loaded: RuleFiles, seconds: float) -> None:
     for problem in loaded.problems:
         click.echo(plain(f"rejected: {problem}"), err=True)
     click.echo(f"{len(loaded.rules):,} rules loaded, {len(loaded.problems):,} problems, {seconds:.1f} s", err=True)
+    if loaded.searches:
+        number = len(loaded.searches)
+        told = "1 scheduled search is" if number == 1 else f"{number:,} scheduled searches are"
+        click.echo(f"{told} not tried, since that takes more than one event: see `vedette test`", err=True)
 
 
 def _progress(events: int, seconds: float) -> None:

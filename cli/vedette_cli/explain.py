@@ -5,18 +5,26 @@ from __future__ import annotations
 import contextlib
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import orjson
 
 from vedette_cli.evaluate import parse_logsource
-from vedette_cli.rulefiles import read_rules
+from vedette_cli.rulefiles import SearchRule, read_rules
 from vedette_cli.shapes import Shape, to_flat
+from vedette_cli.terminal import plain
+from vedette_engine.alerting.groups import groups_of
+from vedette_engine.alerting.ruletests import flatten
+from vedette_engine.alerting.search_rules import describe
 from vedette_engine.detect.explain import explain as explain_match
 from vedette_engine.detect.logsource import Logsources, fits
 from vedette_engine.detect.naming import ECS, NATIVE
 from vedette_engine.detect.routing import event_logsources
+from vedette_engine.normalise.document import to_document
 from vedette_engine.normalise.errors import Malformed
+from vedette_engine.query.lucene import parse
+from vedette_engine.query.naive import matches
 
 
 @click.command()
@@ -28,13 +36,14 @@ from vedette_engine.normalise.errors import Malformed
 def explain(rule: Path, event: Path, line: int, as_json: bool, logsource: str | None) -> None:
     """Show which parts of RULE's condition hold for EVENT and which do not, and why.
 
-    RULE is a Sigma file or an AlertRule manifest, EVENT a JSON file (or a line of NDJSON, - for standard input).
+    RULE is a Sigma file or an AlertRule manifest, EVENT a JSON file (or a line of NDJSON, - for standard input). Of a
+    scheduled search it is told whether its query finds the event, and in which group it counts.
     Exits 0 when the rule matches, 1 when it does not, 2 when something cannot be read.
     """
     loaded = read_rules(rule)
     for problem in loaded.problems:
         click.echo(f"rejected: {problem}", err=True)
-    if not loaded.rules:
+    if not loaded.rules and not loaded.searches:
         raise click.UsageError(f"{rule} holds no rule that can be loaded")
     try:
         shape, fields = to_flat(_read_event(event, line))
@@ -58,7 +67,29 @@ def explain(rule: Path, event: Path, line: int, as_json: bool, logsource: str | 
         if not routed:
             click.echo(f"  the event is not of the rule's log source ({item.logsource}), so the rule is not tried")
         click.echo(explanation.render())
+    for search in loaded.searches:
+        held |= _search(search, flatten(fields), as_json=as_json)
     sys.exit(0 if held else 1)
+
+
+def _search(rule: SearchRule, event: dict[str, Any], *, as_json: bool) -> bool:
+    """Tell whether the query of a search finds the event, and what it would count for; returns the first."""
+    spec = rule.spec
+    document = to_document(event)
+    found = matches(parse(spec.query), document)
+    groups = [dict(zip(spec.group_by, group, strict=True)) for group in groups_of(document, spec.group_by)]
+    if as_json:
+        told = {"title": rule.title, "query": spec.query, "found": found, "groups": groups if found else []}
+        click.echo(orjson.dumps(told).decode())
+        return found
+    click.echo(plain(f"{rule.title} — the query {'finds' if found else 'does not find'} the event"))
+    click.echo(plain(f"  {spec.query}"))
+    if found:
+        for group in groups if spec.group_by else ():
+            values = ", ".join(f"{name} {'absent' if value is None else value}" for name, value in group.items())
+            click.echo(plain(f"  it counts for {values}"))
+        click.echo(plain(f"  the rule asks for {describe(spec)}"))
+    return found
 
 
 def _read_event(file: Path, line: int) -> dict[str, object]:

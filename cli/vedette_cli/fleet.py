@@ -32,18 +32,32 @@ class Addresses:
         return f"[{self.host}]" if ":" in self.host else self.host
 
 
-def wanted(data: Data, addresses: Addresses, namespaces: Iterable[str]) -> list[Workload]:
-    """One gateway, one web UI, one pipeline per namespace, one responder for all namespaces."""
+def wanted(
+    data: Data, addresses: Addresses, namespaces: Iterable[str], searching: Iterable[str] = ()
+) -> list[Workload]:
+    """One gateway, one web UI, one pipeline per namespace, one responder for all namespaces.
+
+    Args:
+        data: the data folder.
+        addresses: where to listen.
+        namespaces: all of them.
+        searching: those with scheduled searches; one scheduler serves them.
+    """
     folder = ["--data", str(data.root)]
     listen = ["--host", addresses.host, "--port"]
     names = sorted(set(namespaces))
-    served = [argument for namespace in names for argument in ("--namespace", namespace)]
+    served, searched = _options(names), _options(sorted(set(searching)))
     return [
         *(
             Workload(f"pipeline-{namespace}", ["worker", "pipeline", *folder, "--namespace", namespace])
             for namespace in names
         ),
         *([Workload("responder", ["worker", "responder", *folder, *served])] if served else []),
+        *([Workload("scheduler", ["worker", "scheduler", *folder, *searched])] if searched else []),
         Workload("gateway", ["worker", "gateway", *folder, *listen, str(addresses.ingest_port)]),
         Workload("web", ["worker", "web", *folder, *listen, str(addresses.port)]),
     ]
+
+
+def _options(namespaces: Iterable[str]) -> list[str]:
+    return [argument for namespace in namespaces for argument in ("--namespace", namespace)]

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from vedette_backends.errors import BackendError
-from vedette_cli.pods import end_when_changed, set_up_pod_logs
+from vedette_cli.pods import content, end_when_changed, set_up_pod_logs
 from vedette_crds.problems import ProblemsError
 from vedette_operator.config import OperatorConfig, load_config
 
@@ -58,6 +58,7 @@ def operator(config: Path, backends: Path, scratch: Path, status_port: int, kube
     from vedette_operator.cluster import ClusterOperator
     from vedette_workers.status import StatusServer, Vitals
 
+    before = content(backends)
     vitals = Vitals()
     vitals.expect("lease", "backends")
     try:
@@ -66,7 +67,7 @@ def operator(config: Path, backends: Path, scratch: Path, status_port: int, kube
         raise click.ClickException(str(error)) from error
     server = StatusServer(vitals, exposition(made), port=status_port)
     server.start()
-    end_when_changed(backends)
+    end_when_changed(backends, before)
     made.run()
     server.close()
 

@@ -8,7 +8,7 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,15 +67,29 @@ class Servers:
         self.broker = per_namespace(self.open_broker)
 
 
+Content = Mapping[str, bytes]
+"""Files of a mounted folder by name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """One worker in a pod. `namespace`: whose, or the release's own."""
+    """One worker in a pod.
+
+    Attributes:
+        namespace: whose it is, or the release's own.
+        backends: folder of the mounted Secret.
+        settings: what that held before anything was read from it.
+    """
 
     role: str
     namespace: str
     backends: Path
     status_port: int
     incarnation: str = field(default_factory=new_incarnation)
+    settings: Content = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "settings", content(self.backends))
 
     @property
     def worker(self) -> str:
@@ -124,6 +138,19 @@ def responder(pod: Pod) -> None:
         made.run()
 
 
+def scheduler(pod: Pod) -> None:
+    """Run scheduled searches until SIGTERM."""
+    from vedette_workers.scheduler.worker import SchedulerWorker, Settings
+
+    servers = pod.servers()
+    settings = Settings(pod.namespace, pod.worker, bundle_interval=BUNDLE_INTERVAL)
+    store, broker = servers.store(pod.namespace), servers.broker(pod.namespace)
+    made = SchedulerWorker(settings, store, broker, incarnation=pod.incarnation)
+    with _watched(pod, "scheduler", made.vitals, made.samples), _closing(broker, store):
+        _on_stop(made.stop)
+        made.run()
+
+
 def librarian(pod: Pod) -> None:
     """Keep dead letters and drop days that are over until SIGTERM."""
     from vedette_workers.librarian.worker import Librarian, Settings
@@ -165,7 +192,7 @@ def gateway(pod: Pod, host: str, port: int) -> None:
         server.start()
 
     _logging(pod)
-    end_when_changed(pod.backends)
+    end_when_changed(pod.backends, pod.settings)
     serve(
         Path("/nonexistent"),
         host,
@@ -207,15 +234,20 @@ def head_poll(system: Store, vitals: Vitals) -> Poll:
     return poll
 
 
-def end_when_changed(folder: Path, every: float = SETTINGS_EVERY) -> None:
-    """End this process in good order when the mounted settings change: it is started again, with the new ones."""
-    before = _content(folder)
+def end_when_changed(folder: Path, before: Content, every: float = SETTINGS_EVERY) -> None:
+    """End this process in good order when the mounted settings change: it is started again, with the new ones.
+
+    Args:
+        folder: where they are mounted.
+        before: its `content` before the settings were read, so that no change in between is missed.
+        every: seconds between two looks.
+    """
 
     def look() -> None:
         while True:
             time.sleep(every)
             try:
-                now = _content(folder)
+                now = content(folder)
             except OSError as error:
                 log.warning("the settings in %s cannot be read: %s", folder, error)
                 continue
@@ -227,7 +259,8 @@ def end_when_changed(folder: Path, every: float = SETTINGS_EVERY) -> None:
     threading.Thread(target=look, name="settings", daemon=True).start()
 
 
-def _content(folder: Path) -> dict[str, bytes]:
+def content(folder: Path) -> Content:
+    """What a mounted folder holds now."""
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
@@ -235,7 +268,7 @@ def _content(folder: Path) -> dict[str, bytes]:
 def _watched(pod: Pod, role: Role, vitals: Vitals, samples: Callable[[], Iterable[Sample]]) -> Iterator[None]:
     """Probes and metrics, as long as the worker runs."""
     _logging(pod)
-    end_when_changed(pod.backends)
+    end_when_changed(pod.backends, pod.settings)
     server = StatusServer(vitals, Exposition(role, samples).render, port=pod.status_port)
     server.start()
     try:

@@ -30,7 +30,7 @@ _PLACES = (
     "| process | in a cluster, on port | with `vedette up` |",
     "| --- | --- | --- |",
     "| gateway | 9090 | 8421 |",
-    "| pipeline, responder, librarian, operator | 9090 | |",
+    "| pipeline, responder, scheduler, librarian, operator | 9090 | |",
     "| web UI | 9090; nothing but `process_*` | |",
     "| webhook | 8443, HTTPS | |",
     "",
@@ -75,7 +75,7 @@ def telemetry() -> str:
                 for name, (kind, labels, text) in module.TABLE.items()
             ),
         )
-    lines += ["", "## Metrics of pipeline, responder and librarian", ""]
+    lines += ["", "## Metrics of pipeline, responder, scheduler and librarian", ""]
     lines += _table(
         ("name", "type", "labels", "worker", "meaning"),
         ((f"`{spec.name}`", spec.kind, ", ".join(spec.labels), ", ".join(spec.roles), spec.text) for spec in METRICS),

@@ -64,7 +64,9 @@ class Supervisor:
         watcher.start()
         announced = False
         while not stop.is_set():
-            self._workloads.reconcile(wanted(self._data, self._addresses, self._controller.spaces))
+            spaces = self._controller.spaces
+            searching = [name for name, space in spaces.items() if space.searches]
+            self._workloads.reconcile(wanted(self._data, self._addresses, spaces, searching))
             self._controller.step(STEP if announced else FIRST_STEPS)
             self._tell_troubles()
             if not announced:

@@ -71,7 +71,7 @@ def serve_pod(pod: Pod, host: str, port: int, public_url: str) -> None:
     watch.start()
     status = StatusServer(vitals, process_metrics(), port=pod.status_port)
     status.start()
-    end_when_changed(pod.backends)
+    end_when_changed(pod.backends, pod.settings)
     serve(app, host=host, port=port)
     status.close()
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from vedette_workers.gateway.gateway import Gateway
 
 GATEWAY_BEAT = 2.0
+SETTLE_HERE = 2_000
+"""ms after which what was stored can be read, on one machine: one clock, and who stores stamps as he commits."""
+BUNDLE_INTERVAL_HERE = 0.25
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -133,8 +136,8 @@ def responder(data: Path, backends: Path | None, namespaces: tuple[str, ...], st
 
         pods.responder(pod)
         return
-    from vedette_workers.responder.together import Together  # only this worker needs it
-    from vedette_workers.responder.worker import ResponderWorker, Settings
+    from vedette_workers.responder.worker import ResponderWorker, Settings  # only this worker needs it
+    from vedette_workers.together import Together
 
     paths = Data(data)
     cluster = paths.cluster()
@@ -149,6 +152,40 @@ def responder(data: Path, backends: Path | None, namespaces: tuple[str, ...], st
             brokers(name).close()
             stores(name).close()
         cluster.close()
+
+
+@worker.command()
+@_data
+@_backends
+@_option("--namespace", "namespaces", required=True, multiple=True, help="Whose events; one machine can serve several.")
+@_status_port
+def scheduler(data: Path, backends: Path | None, namespaces: tuple[str, ...], status_port: int) -> None:
+    """Run the scheduled searches of rules over what was stored."""
+    if pod := _pod("scheduler", data, backends, namespaces[0], status_port):
+        from vedette_cli import pods
+
+        pods.scheduler(pod)
+        return
+    from vedette_workers.scheduler.worker import SchedulerWorker, Settings  # only this worker needs it
+    from vedette_workers.together import Together
+
+    paths = Data(data)
+    stores = per_namespace(paths.store)
+    brokers = per_namespace(paths.broker)
+    workers = [
+        SchedulerWorker(
+            Settings(name, settle=SETTLE_HERE, bundle_interval=BUNDLE_INTERVAL_HERE), stores(name), brokers(name)
+        )
+        for name in namespaces
+    ]
+    made = Together(workers)
+    _on_stop(made.stop)
+    try:
+        made.run()
+    finally:
+        for name in namespaces:
+            brokers(name).close()
+            stores(name).close()
 
 
 @worker.command()

@@ -67,12 +67,20 @@ class Distinct(Comparison):
 
 
 class SearchCondition(Checked):
-    """When a window of a search alerts; both must hold when both are given."""
+    """When a window of a search alerts; both must hold when both are given.
+
+    Windows slide: what counts at a moment are the events of the time `window` before it. As long as the condition stays
+    true it is one alert.
+    """
 
     CEL = ({"rule": "has(self.count) || has(self.distinct)", "message": "at least one of count, distinct is needed"},)
 
-    count: Opt[Comparison] = Field(None, description="Limits of the number of events.")
-    distinct: Opt[Distinct] = Field(None, description="Limits of the number of different values.")
+    count: Opt[Comparison] = Field(
+        None, description="Limits of the number of events in the window, by `gt` and `gte` of at most 10000."
+    )
+    distinct: Opt[Distinct] = Field(
+        None, description="Limits of the number of different values in the window, by `gt` and `gte`."
+    )
 
     @classmethod
     def across(cls, data: Mapping[str, Any]) -> Iterator[Fault]:
@@ -82,12 +90,19 @@ class SearchCondition(Checked):
 
 
 class Search(Model):
-    """A query that runs again and again over stored events, by the time of their arrival."""
+    """A query that runs again and again over stored events: each run looks for those stored since the last one.
 
-    query: Query = Field(description="Which events, in Lucene's syntax.")
-    every: Duration = Field("1m", description="How often it runs.")
-    window: Duration = Field("5m", description="How much event time the condition looks at.")
-    group_by: GroupBy = Field(default_factory=list, description="Judge the events of each combination by themselves.")
+    Events count by their own time, `@timestamp`; one that comes late makes the alerts that it would have made in time.
+    """
+
+    query: Query = Field(description="Which events, in Lucene's syntax as the search bar takes it; without times.")
+    every: Duration = Field("1m", description="How often it runs, 1s to 1d. An alert comes up to so much later.")
+    window: Duration = Field("5m", description="How much event time the condition looks at, 1s to 30d.")
+    group_by: GroupBy = Field(
+        default_factory=list,
+        description="Judge the events of each combination of these fields' values by themselves. A field that an event "
+        "lacks is a value too, each of several values counts; case does not matter.",
+    )
     condition: SearchCondition = Field(description="When a window alerts.")
 
 
@@ -207,7 +222,9 @@ class TimelineEntry(Model):
         None, description="When it arrives, from the timeline's zero. Default: when it happens."
     )
     repeat: Opt[Repeat] = Field(None, description="The same event several times.")
-    logsource: Opt[Logsource] = Field(None, description="Which kind of log it is. Default: the rule's.")
+    logsource: Opt[Logsource] = Field(
+        None, description="Which kind of log it is. Default: the rule's. Searches do not ask for it."
+    )
     event: EventMap = Field(description="Its fields, under ECS names or the names that the rule uses.")
 
 
@@ -216,7 +233,9 @@ class Expectation(Model):
 
     alerts: Annotated[int, Field(ge=0, le=MAX_TEST_EVENTS)] = Field(description="How many alerts.")
     fields: EventMap = Field(
-        default_factory=dict, description="Fields that every alert's event has, with their values."
+        default_factory=dict,
+        description="Fields that every alert's event has, with their values; of a search, the event at which the "
+        "condition became true.",
     )
 
 
@@ -251,13 +270,15 @@ class AlertRuleSpec(Checked):
     sigma: Opt[Annotated[str, StringConstraints(min_length=1, max_length=MAX_BYTES)]] = Field(
         None, description="One or more Sigma documents, with `---` between them: rules, correlations, filters."
     )
-    search: Opt[Search] = Field(None, description="A query over stored events.")
+    search: Opt[Search] = Field(None, description="A query over stored events, run by the worker `scheduler`.")
     absence: Opt[Absence] = Field(None, description="Something that should happen and does not.")
     new_terms: Opt[NewTerms] = Field(None, description="Values that were never seen before.")
     indicator_match: Opt[IndicatorMatch] = Field(None, description="Indicators of compromise, also late ones.")
     travel: Opt[Travel] = Field(None, description="One user at two distant places.")
     summary: Opt[Annotated[str, StringConstraints(min_length=1, max_length=1024)]] = Field(
-        None, description="The alert in one sentence, with fields in braces: `{source.ip} guessed {user.name|top(3)}`."
+        None,
+        description="The alert in one sentence, with fields in braces: `{source.ip} guessed {user.name|top(3)}`. "
+        "Searches also know `{count}` and `{distinct}`.",
     )
     lateness: Opt[Duration] = Field(None, description="How late an event may arrive and still count.")
     suppress: Opt[Suppress] = Field(None, description="One alert instead of many.")

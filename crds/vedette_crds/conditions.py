@@ -1,4 +1,4 @@
-"""Conditions of an object's status: their types, their reasons, and how one is set.
+"""Conditions of an object's status: their types and their reasons.
 
 A condition says one thing that users wait for (`kubectl wait --for=condition=Ready`), with a reason for machines and a
 message for people. Every reason that Vedette writes is a constant here.
@@ -6,7 +6,6 @@ message for people. Every reason that Vedette writes is a constant here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
@@ -25,6 +24,7 @@ RECEIVING = "Receiving"
 DATA_AVAILABLE = "DataAvailable"
 BACKTESTED = "Backtested"
 PROVEN = "Proven"
+PAUSED = "Paused"
 SLA = "SLA"
 
 TYPES: dict[str, str] = {
@@ -39,6 +39,7 @@ TYPES: dict[str, str] = {
     DATA_AVAILABLE: "a source gives the rule events to look at; informs only",
     BACKTESTED: "the rule was tried on stored events; informs only",
     PROVEN: "a probe went the rule's whole way; informs only",
+    PAUSED: "the operator leaves the object alone; there only while it does",
     SLA: "the incident is acknowledged and contained in time: 15m and 4h after opening when it is critical, 30m and 8h "
     "when high, 4h and 2d when medium, 1d and 7d when low; informs only",
 }
@@ -75,6 +76,7 @@ REASONS: dict[str, str] = {
     "NotATenant": "the release does not serve the namespace",
     "Consuming": "workers consume",
     "ScaledToZero": "nothing comes, so no worker runs until events wait",
+    "Starting": "workers are starting",
     "NoWorkers": "no worker is alive",
     # Receiving, DataAvailable
     "Events": "events came lately",
@@ -82,6 +84,7 @@ REASONS: dict[str, str] = {
     "NeverReceived": "no event came yet",
     "SourceFound": "a source satisfies the rule's logsource",
     "NoSource": "no source satisfies the rule's logsource",
+    "Query": "the rule asks by a query; which sources bring what it asks for is not known",
     "FieldMissing": "the rule asks for a field that its sources have not sent yet",
     # Incident
     "Open": "the incident is worked on",
@@ -92,6 +95,8 @@ REASONS: dict[str, str] = {
 """Every reason with its meaning."""
 
 Status = Literal["True", "False", "Unknown"]
+MAX_MESSAGE = 4096
+"""Characters."""
 
 
 class Condition(Model):
@@ -104,54 +109,10 @@ class Condition(Model):
     reason: Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z][A-Za-z0-9]*$")] = Field(
         description="Why, as one CamelCase word for machines."
     )
-    message: Annotated[str, StringConstraints(max_length=4096)] = Field(
+    message: Annotated[str, StringConstraints(max_length=MAX_MESSAGE)] = Field(
         "", description="Why, as a sentence for people."
     )
     observed_generation: Opt[Count] = Field(
         None, description="The generation of the object that the condition speaks of."
     )
     last_transition_time: Timestamp = Field(description="When the status last changed.")
-
-
-def set_condition(
-    conditions: Iterable[Condition],
-    kind: str,
-    status: Status,
-    reason: str,
-    message: str = "",
-    *,
-    generation: int | None,
-    now: str,
-) -> list[Condition]:
-    """The conditions with one of them set; the order stays, a new one comes last.
-
-    Args:
-        conditions: what the status holds now.
-        kind: the condition's type.
-        status: whether it holds.
-        reason: one of `REASONS`.
-        message: what a person should know; longer than 4,096 characters is cut, with a mark at the end.
-        generation: the generation of the object that was looked at.
-        now: the current time as ISO 8601; taken only when the status changes.
-
-    Raises:
-        KeyError: the reason is not documented.
-    """
-    REASONS[reason]  # an undocumented reason is a mistake in the program
-    before = list(conditions)
-    place = next((index for index, one in enumerate(before) if one.type == kind), len(before))
-    old = before[place] if place < len(before) else None
-    new = Condition(
-        type=kind,
-        status=status,
-        reason=reason,
-        message=message if len(message) <= 4096 else message[:4095] + "…",
-        observedGeneration=generation,
-        lastTransitionTime=old.last_transition_time if old and old.status == status else now,
-    )
-    return [*before[:place], new, *before[place + 1 :]]
-
-
-def find_condition(conditions: Iterable[Condition], kind: str) -> Condition | None:
-    """The condition of that type, if there is one."""
-    return next((one for one in conditions if one.type == kind), None)

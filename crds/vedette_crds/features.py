@@ -50,7 +50,13 @@ LATER = (
     *(Later("Enrichment", f"spec.{name}") for name in ("cidr", "indicators", "python")),
     *(
         Later("AlertRule", f"spec.{name}")
-        for name in ("search", "absence", "new_terms", "indicator_match", "travel", "lateness", "suppress", "rollout")
+        for name in ("absence", "new_terms", "indicator_match", "travel", "lateness", "suppress", "rollout")
+    ),
+    *(
+        # A window that may still grow satisfies them now and not later: they ask for windows that are over.
+        Later("AlertRule", f"spec.search.condition.{number}.{limit}")
+        for number in ("count", "distinct")
+        for limit in ("lt", "lte", "eq", "neq")
     ),
     Later("AlertRule", "spec.incident.template"),
 )

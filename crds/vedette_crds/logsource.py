@@ -341,7 +341,9 @@ class LogSourceSpec(Checked):
         default_factory=Retention, json_schema_extra=EMPTY_OBJECT, description="How long events stay."
     )
     deletion_policy: Literal["Retain", "Delete"] = Field(
-        "Retain", description="What happens to queues and stored events when the source is deleted."
+        "Retain",
+        description="What happens to queues, dead letters and stored events when the source is deleted from a cluster; "
+        "`vedette up` keeps them.",
     )
     silence: Opt[Silence] = Field(None, description="When a quiet source is a finding.")
     tests: Annotated[list[SourceTest], Field(max_length=100)] = Field(

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-_PACKAGES = ("vedette_crds", "vedette_engine", "vedette_operator", "sigma")
+_PACKAGES = ("vedette_crds", "vedette_engine", "vedette_backends", "vedette_operator", "sigma")
 
 
 def code_stamp() -> str:

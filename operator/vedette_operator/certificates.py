@@ -37,18 +37,20 @@ def service_hosts(service: str, namespace: str) -> tuple[str, ...]:
     return (f"{service}.{namespace}.svc", f"{service}.{namespace}.svc.cluster.local", f"{service}.{namespace}")
 
 
-def make(hosts: Sequence[str], now: dt.datetime, previous: Data | None = None) -> dict[str, bytes]:
+def make(hosts: Sequence[str], now: dt.datetime, previous: Data | None = None, also: bytes = b"") -> dict[str, bytes]:
     """Data of a Secret with a new certificate.
 
     Args:
         hosts: DNS names that it is for.
         now: with its time zone.
         previous: data of the Secret that it replaces: its authorities stay trusted as long as they are valid.
+        also: further authorities that may have signed what pods serve now; PEM.
     """
     authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     authority = _authority(authority_key, now)
     certificate = _certificate(key, hosts, now, authority, authority_key)
-    older = [one for one in _authorities(previous or {}) if one.not_valid_before_utc <= now < one.not_valid_after_utc]
+    known = dict.fromkeys([*_authorities((previous or {}).get(BUNDLE, b"")), *_authorities(also)])
+    older = [one for one in known if one.not_valid_before_utc <= now < one.not_valid_after_utc]
     trusted = [authority, *older][:AUTHORITIES_KEPT]
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -117,6 +119,16 @@ def decoded(secret: Mapping[str, Any]) -> dict[str, bytes]:
         except (ValueError, TypeError):
             continue
     return found
+
+
+def trusted(configuration: Mapping[str, Any]) -> bytes:
+    """The authorities that a ValidatingWebhookConfiguration trusts, PEM; empty for what is not base64."""
+    clients = [webhook.get("clientConfig") or {} for webhook in configuration.get("webhooks") or ()]
+    bundles = {client.get("caBundle") or "" for client in clients} - {""}
+    try:
+        return b"\n".join(base64.b64decode(bundle, validate=True) for bundle in sorted(bundles))
+    except ValueError:
+        return b""
 
 
 def ca_bundle_patch(configuration: Mapping[str, Any], bundle: bytes) -> dict[str, Any] | None:
@@ -206,9 +218,9 @@ def _name(common: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
 
-def _authorities(data: Data) -> list[x509.Certificate]:
+def _authorities(bundle: bytes) -> list[x509.Certificate]:
     try:
-        return x509.load_pem_x509_certificates(data.get(BUNDLE, b""))
+        return x509.load_pem_x509_certificates(bundle)
     except ValueError:
         return []
 

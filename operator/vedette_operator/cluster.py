@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Protocol
 
 import orjson
 
@@ -34,6 +34,7 @@ from vedette_operator.observe import Observer, Patience
 from vedette_operator.owned import Owned
 from vedette_operator.publishing import Backends
 from vedette_operator.status_writer import Rates, StatusWriter
+from vedette_operator.statuses import event_type
 from vedette_operator.tables import ClusterTables
 from vedette_operator.tenant import Tenants
 
@@ -45,6 +46,8 @@ LEASE: Final = "operator"
 LEASE_SECONDS: Final = 15
 STEP: Final = 1.0
 RESYNC: Final = 600.0
+EMPTIED: Final = 30.0
+"""Seconds between two looks for kinds of which nothing is left."""
 """Seconds after which everything is listed again, whatever the watches told."""
 FREEZE_EVERY: Final = 500
 """Objects that come or go before memory is tidied."""
@@ -99,7 +102,9 @@ class ClusterOperator:
             opened.broker,
         )
         self._system = stores.store(config.release_namespace)
-        self._observer = Observer(patience=Patience(alive=20_000, stats=300_000, starting=60_000, beats=1_500))
+        self._observer = Observer(
+            patience=Patience(alive=20_000, stats=300_000, starting=60_000, beats=1_500, searches=5_000)
+        )
         self._cache = ContentCache(scratch / "verdicts.db", code_stamp() + " cluster")
         self.controller = Controller(
             self._feed,
@@ -199,9 +204,12 @@ class ClusterOperator:
         self._retry("the first round", self._begin)
         if self._stop.is_set():
             return
-        last = time.monotonic()
+        last = looked = time.monotonic()
         while not self._stop.is_set():
             try:
+                if time.monotonic() - looked > EMPTIED:
+                    looked = time.monotonic()
+                    self._feed.look_for_emptied(self._cluster.has_any)
                 if self._feed.must_resync() or time.monotonic() - last > RESYNC:
                     last = time.monotonic()
                     self.controller.resync()
@@ -252,17 +260,14 @@ class ClusterOperator:
 
     # events ---------------------------------------------------------------------------------------------------------
     def _turned(self, key: Key, before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> None:
-        """Tell a transition of Ready as an Event; that all is well from the beginning is none."""
-        good = now["status"] == "True"
-        if good and (before is None or before["status"] == "True"):
-            return
-        if now["status"] == "Unknown" or now["reason"] == "Waiting":
+        """Tell a transition of Ready as an Event, where it is worth one."""
+        kind = event_type(before, now)
+        if kind is None:
             return
         try:
             item = self._cluster.get(key)
             if item is not None:
-                kind: Literal["Normal", "Warning"] = "Normal" if good else "Warning"
-                message = now["message"] or ("it is in force" if good else now["reason"])
+                message = now["message"] or ("it is in force" if kind == "Normal" else now["reason"])
                 self._resources.record_event(item.manifest, reason=now["reason"], message=message[:1000], type=kind)
         except (BackendError, NotFoundError) as error:
             log.warning("the Event on %s is left out: %s", key, error)

@@ -125,13 +125,18 @@ class Keda(Model):
 
 
 class Reach(Checked):
-    """Where pods may connect to: any of the networks, or the pods with the labels; every address where neither is."""
+    """Where pods may connect to: any of the networks, or the pods with the labels; every address where neither is.
+
+    Labels of namespaces alone stand for all pods in them, labels of pods alone for those pods in every namespace.
+    """
 
     cidrs: Annotated[list[Cidr], Field(max_length=64)] = Field(
         default_factory=list, description="Networks, `10.0.0.0/8`."
     )
-    namespace_labels: Labels = Field(default_factory=dict, description="Labels of the namespaces of the pods.")
-    pod_labels: Labels = Field(default_factory=dict, description="Labels of the pods.")
+    namespace_labels: Labels = Field(
+        default_factory=dict, description="Labels of the namespaces of the pods; none stands for all."
+    )
+    pod_labels: Labels = Field(default_factory=dict, description="Labels of the pods; none stands for all.")
     ports: Annotated[list[Port], Field(max_length=32)] = Field(
         default_factory=list, description="Ports; none stands for all."
     )
@@ -195,6 +200,7 @@ class OperatorConfig(Model):
     )
     pipeline: PipelinePods = Field(default_factory=PipelinePods, description="Pods that process events.")
     responder: Pods = Field(default_factory=Pods, description="Pods that open incidents.")
+    scheduler: Pods = Field(default_factory=Pods, description="Pods that run scheduled searches.")
     keda: Keda = Field(default_factory=Keda, description="Scaling by KEDA.")
     network_policy: NetworkPolicies = Field(
         default_factory=NetworkPolicies, description="NetworkPolicies of the tenants' pods."
@@ -227,8 +233,8 @@ class OperatorConfig(Model):
         return f"{self.release_name}-responder"
 
     def is_tenant(self, namespace: str) -> bool:
-        """Whether the namespace is served."""
-        return namespace in self.tenants
+        """Whether the namespace is served; the release's own, where the store keeps what is everybody's, never is."""
+        return namespace in self.tenants and namespace != self.release_namespace
 
 
 def parse_config(text: str, file: str = "operator.yaml") -> OperatorConfig:

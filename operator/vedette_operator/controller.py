@@ -236,12 +236,25 @@ class Controller:
                 for known in space.objects["LogSource"].values()
             ]
             try:
-                self._provisioner.finish(item, others)
+                if not self._provisioner.finish(item, others, left=self._is_left(key)):
+                    continue
             except BackendError as error:
                 log.warning("%s cannot be finished yet: %s", key, error)
                 continue
             del self._finishing[key]
             self._forget_if_empty(key.namespace)
+
+    def _is_left(self, key: Key) -> bool:
+        """Whether every worker that lives is known to have a bundle without the source."""
+        space = self.spaces.get(key.namespace)
+        if space is None:
+            return True
+        try:
+            beats = self._observer.beats(key.namespace, self._backends.store(key.namespace))
+        except BackendError as error:
+            log.warning("whether workers have let go of %s is not known: %s", key, error)
+            return False
+        return space.is_left(key.name, [str(beat.body.get("bundle", "")) for beat in beats])
 
     def _forget_if_empty(self, namespace: str) -> None:
         space = self.spaces.get(namespace)

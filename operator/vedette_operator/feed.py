@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from vedette_backends.cluster.protocol import Change, Cluster, Event, Key, Object
@@ -59,6 +59,16 @@ class Feed:
         relisted, self._relisted = self._relisted, False
         return relisted
 
+    def look_for_emptied(self, has_any: Callable[[str], bool]) -> None:
+        """Have everything looked at again if nothing is left of some kind of which objects are known.
+
+        A watch that begins anew tells what it finds: of a kind whose last objects went meanwhile, nothing.
+        """
+        with self._lock:
+            kinds = {key.kind for key in self._known}
+        if not all(map(has_any, sorted(kinds))):
+            self._relisted = True
+
     def version(self) -> int:
         """Where `watch` begins: always with what was put since the last call."""
         return 0
@@ -66,8 +76,12 @@ class Feed:
     def list(self, kind: str, namespace: str | None = None) -> list[Object]:
         """Objects of a kind; the watches will not report these again."""
         found = self._cluster.list(kind, namespace)
+        listed = {item.key: marks.shadow(item) for item in found}
         with self._lock:
-            self._known.update((item.key, marks.shadow(item)) for item in found)
+            for key in [key for key in self._known if key.kind == kind and namespace in {None, key.namespace}]:
+                if key not in listed:
+                    del self._known[key]
+            self._known.update(listed)
         return found
 
     def watch(self, _after: int, timeout: float, *, statuses: bool = True) -> Iterator[Event]:

@@ -68,11 +68,17 @@ def _two_digits(figure: float) -> str:
     return f"{float(f'{figure:.1e}'):.10f}".rstrip("0").rstrip(".")
 
 
-def available(beats: Sequence[Heartbeat]) -> list[Finding]:
-    """Whether a worker consumes the source, and whether the store is prepared (the embedded one always is)."""
-    working = (
-        Finding("Available", "True", "Consuming", "")
-        if beats
-        else Finding("Available", "False", "NoWorkers", "no pipeline worker reports")
-    )
+def available(beats: Sequence[Heartbeat], *, starting: bool = False) -> list[Finding]:
+    """Whether a worker consumes the source, and whether the store is prepared (the embedded one always is).
+
+    Args:
+        beats: of the pipelines that live.
+        starting: whether those without a heartbeat may still be starting.
+    """
+    if beats:
+        working = Finding("Available", "True", "Consuming", "")
+    elif starting:
+        working = Finding("Available", "False", "Starting", "workers are starting")
+    else:
+        working = Finding("Available", "False", "NoWorkers", "no pipeline worker reports")
     return [Finding("TemplateReady", "True", "Declared", ""), working]

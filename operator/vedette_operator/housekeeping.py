@@ -172,17 +172,17 @@ class Housekeeping:
         hosts = certificates.service_hosts(config.webhook_service, namespace)
         now = dt.datetime.now(dt.UTC)
         there = self._resources.get("v1", "Secret", namespace, name)
-        data: Mapping[str, bytes] | None = None if there is None else certificates.decoded(there)
-        if why := certificates.needs_renewal(data, now, hosts):
-            log.info("a new certificate for the webhook: %s", why)
-            data = certificates.make(hosts, now, data)
-            manifest = certificates.secret_manifest(name, namespace, data, names.labels("webhook"))
-            self._resources.apply(manifest, manager=names.MANAGER)
-        assert data is not None
         configuration = self._resources.get(*WEBHOOKS, "", config.webhook_configuration)
+        data: Mapping[str, bytes] | None = None if there is None else certificates.decoded(there)
+        why = certificates.needs_renewal(data, now, hosts)
+        if data is None or why:
+            log.info("a new certificate for the webhook: %s", why)
+            data = certificates.make(hosts, now, data, certificates.trusted(configuration or {}))
+        # It is trusted before pods can serve what it signed, and the ones before it still are.
         if configuration is None:
             log.warning("there is no ValidatingWebhookConfiguration %s", config.webhook_configuration)
-            return
-        patch = certificates.ca_bundle_patch(configuration, data[certificates.BUNDLE])
-        if patch is not None:
+        elif (patch := certificates.ca_bundle_patch(configuration, data[certificates.BUNDLE])) is not None:
             self._resources.apply(patch, manager=names.MANAGER)
+        if why:
+            manifest = certificates.secret_manifest(name, namespace, data, names.labels("webhook"))
+            self._resources.apply(manifest, manager=names.MANAGER)

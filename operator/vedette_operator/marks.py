@@ -12,7 +12,7 @@ FINALIZER = "vedette.dev/backends"
 """On LogSources, because their queues and events live outside Kubernetes."""
 
 PAUSED = Finding(
-    "Paused", "True", "Annotation", f"the annotation {PAUSE} is set: what is in force stays as it is until it is gone"
+    "Paused", "True", "Paused", f"the annotation {PAUSE} is set: what is in force stays as it is until it is gone"
 )
 
 

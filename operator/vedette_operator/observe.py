@@ -11,7 +11,8 @@ from vedette_backends.cluster.protocol import Key, Object
 from vedette_backends.store.protocol import Heartbeat, Store
 from vedette_crds.problems import Problem
 from vedette_operator.flow import Flow, available
-from vedette_operator.space import Known, Space
+from vedette_operator.schedules import Schedule
+from vedette_operator.space import Known, Space, is_search
 from vedette_operator.statuses import conditions, ready
 from vedette_operator.verdict import Finding
 
@@ -25,12 +26,14 @@ class Patience:
         stats: between two writes of counters alone; pages and metrics show live ones.
         starting: that workers have for their first heartbeat before their absence is reported.
         beats: for which heartbeats count as read.
+        searches: between two looks at what schedulers say of rules.
     """
 
     alive: int = 5_000
     stats: int = 30_000
     starting: int = 10_000
     beats: int = 0
+    searches: int = 0
 
 
 Status = tuple[Key, Mapping[str, Any]]
@@ -48,23 +51,24 @@ class Observer:
         self._clock = clock
         self._patience = patience or Patience()
         self._started = clock() + self._patience.starting
+        self._until: dict[str, int] = {}
         self._beats: dict[str, tuple[int, Sequence[Heartbeat]]] = {}
         self._written: dict[Key, tuple[Any, ...]] = {}
         self._stats: dict[Key, tuple[int, Mapping[str, Any]]] = {}
-        self._seen: dict[str, tuple[int, Loading]] = {}
+        self._seen: dict[str, tuple[int, Loading, Loading]] = {}
+        self._searches: dict[str, list[Known]] = {}
+        self._look_at: dict[str, int] = {}
         self._conditions: dict[Key, Sequence[Mapping[str, Any]]] = {}
 
     def observe(self, space: Space, store: Store) -> Iterator[Status]:
         """Statuses of the namespace's objects that are not written yet."""
         now = self._clock()
         beats = self.beats(space.namespace, store)
+        starting = now < self._until.setdefault(space.namespace, now + self._patience.starting)
         if not beats and now < self._started:
             return  # workers are starting: what an earlier run wrote is still the best that is known
         loading = Loading.of(space, beats)
-        if self._seen.get(space.namespace) != (space.revision, loading):
-            self._seen[space.namespace] = (space.revision, loading)
-            for known in space.objects["AlertRule"].values():
-                yield from self._if_new(known, [*known.findings(), *_force(space, known, loading)])
+        yield from self._rules(space, loading, self.beats(space.namespace, store, "scheduler"), now)
         for known in space.objects["Enrichment"].values():
             _tested_by_workers(known, beats)
             yield from self._if_new(known, [*known.findings(), *_force(space, known, loading)])
@@ -73,18 +77,39 @@ class Observer:
             silence = flow.receiving(known.object.manifest["spec"], now)
             found = known.findings()
             types = {finding.type for finding in found}
-            findings = [*found, *(finding for finding in available(beats) if finding.type not in types), silence]
+            serving = available(beats, starting=starting)
+            findings = [*found, *(finding for finding in serving if finding.type not in types), silence]
             yield from self._if_new(known, findings, flow.stats(), now)
 
-    def beats(self, namespace: str, store: Store) -> Sequence[Heartbeat]:
-        """Last heartbeats of the pipelines that live."""
+    def _rules(self, space: Space, loading: Loading, schedulers: Sequence[Heartbeat], now: int) -> Iterator[Status]:
+        """Thousands of rules are looked at only when something changed that concerns them; searches have figures."""
+        searching = Loading.of(space, schedulers, "scheduler")
+        if self._seen.get(space.namespace) != (space.revision, loading, searching):
+            self._seen[space.namespace] = (space.revision, loading, searching)
+            self._searches[space.namespace] = []
+            self._look_at[space.namespace] = now
+            for name, known in space.objects["AlertRule"].items():
+                if is_search(space.part("AlertRule", name)):
+                    self._searches[space.namespace].append(known)
+                else:
+                    yield from self._if_new(known, [*known.findings(), *_force(space, known, loading)])
+        if now < self._look_at[space.namespace]:
+            return
+        self._look_at[space.namespace] = now + self._patience.searches
+        for known in self._searches[space.namespace]:
+            schedule = Schedule.of(schedulers, known.object.key.name)
+            force = [schedule.loaded(finding) for finding in _force(space, known, searching)]
+            yield from self._if_new(known, [*known.findings(), *force], schedule.stats(), now)
+
+    def beats(self, namespace: str, store: Store, role: str = "pipeline") -> Sequence[Heartbeat]:
+        """Last heartbeats of the workers of a role that live."""
         now = self._clock()
         read, beats = self._beats.get(namespace, (0, ()))
         if now - read >= self._patience.beats:
             beats = store.heartbeats()
             self._beats[namespace] = (now, beats)
         alive = self._patience.alive
-        return [beat for beat in beats if now - beat.time < alive and beat.body["role"] == "pipeline"]
+        return [beat for beat in beats if now - beat.time < alive and beat.body["role"] == role]
 
     def forget(self, keys: Iterable[Key]) -> None:
         """Their statuses were not written after all, or the objects are gone."""
@@ -133,22 +158,23 @@ def _problem(problem: Problem) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """Which bundle all workers of a namespace have. `number`: of the oldest among them, None without workers."""
+    """Which bundle all workers of a role have. `number`: of the oldest among them, None without workers."""
 
     number: int | None
     error: str
+    role: str = "pipeline"
 
     @classmethod
-    def of(cls, space: Space, beats: Sequence[Heartbeat]) -> Loading:
+    def of(cls, space: Space, beats: Sequence[Heartbeat], role: str = "pipeline") -> Loading:
         """As the workers' heartbeats tell it."""
         numbers = [space.number(beat.body.get("bundle", "")) for beat in beats]
         errors = [error for beat in beats for error in beat.body.get("errors", ())]
-        return cls(min(numbers, default=None), errors[0] if errors else "")
+        return cls(min(numbers, default=None), errors[0] if errors else "", role)
 
     def finding(self, since: int) -> Finding:
         """The Loaded condition of an object that is in force unchanged since the bundle of this number."""
         if self.number is None:
-            return Finding("Loaded", "Unknown", "NoWorkers", "no pipeline worker reports")
+            return Finding("Loaded", "Unknown", "NoWorkers", f"no {self.role} worker reports")
         if self.number >= since:
             return Finding("Loaded", "True", "Live", "")
         if self.error:

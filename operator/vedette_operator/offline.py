@@ -6,7 +6,6 @@ The same functions judge as in the control loop, so that the answers agree.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,7 @@ from vedette_crds.features import not_yet_supported
 from vedette_crds.load import Document
 from vedette_crds.logsource import LogSource
 from vedette_crds.problems import Problem, ProblemsError
-from vedette_engine.alerting.ruletests import run_rule_tests, tests_not_run
-from vedette_engine.detect.sigma import compile_sigma
+from vedette_engine.alerting.ruletests import tests_not_run
 from vedette_engine.enrich.base import compile_enrichment
 from vedette_engine.enrich.testing import run_enrichment_tests
 from vedette_engine.normalise.normaliser import Normaliser
@@ -27,6 +25,7 @@ from vedette_engine.normalise.testing import run_source_tests
 from vedette_engine.testing import TestResult
 from vedette_operator.enrichments import references
 from vedette_operator.places import placed
+from vedette_operator.rules import compile_rule
 from vedette_operator.tables import Tables
 
 Judged = tuple[Sequence[TestResult], Sequence[Problem]]
@@ -51,13 +50,8 @@ def _rule(rule: AlertRule) -> Judged:
     unsupported = not_yet_supported(rule)
     if unsupported:
         return tests_not_run(rule.spec, str(unsupported[0])), []
-    compiled = compile_sigma(rule.spec.sigma or "")
-    problems = [replace(problem, path=f"spec.sigma.{problem.path}".rstrip(".")) for problem in compiled.problems]
-    if problems or not compiled.rules:
-        return tests_not_run(rule.spec, "the rule does not compile"), problems or [
-            Problem("no Sigma rule is in here", path="spec.sigma")
-        ]
-    return run_rule_tests(rule.spec, compiled.rules), []
+    compiled = compile_rule(rule.spec)
+    return compiled.results, compiled.problems
 
 
 def _source(source: LogSource) -> Judged:

@@ -21,11 +21,18 @@ class Provisioner(Protocol):
         Raises nothing that a backend's failure causes: that is a condition.
         """
 
-    def finish(self, item: Object, others: Sequence[Object]) -> None:
-        """Clean up for an object that is being deleted and let it go; `others`: the namespace's other sources.
+    def finish(self, item: Object, others: Sequence[Object], *, left: bool) -> bool:
+        """Clean up for an object that is being deleted and let it go; whether that is done.
+
+        Called again until it is.
+
+        Args:
+            item: the object.
+            others: the namespace's other sources.
+            left: whether every worker that lives has let go of it.
 
         Raises:
-            BackendError: it cannot be done yet; called again until it can.
+            BackendError: it cannot be done now.
         """
 
 
@@ -38,5 +45,6 @@ class NoProvisioner:
     def ensure(self, space: Space) -> None:
         """Nothing to make."""
 
-    def finish(self, item: Object, others: Sequence[Object]) -> None:
+    def finish(self, item: Object, others: Sequence[Object], *, left: bool) -> bool:  # noqa: ARG002 # the protocol's
         """Nothing to clean up."""
+        return True

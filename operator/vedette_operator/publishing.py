@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 SOON = 0.25
 REST = 3.0
 """Seconds before the next bundle of a namespace, for each second by which the last one took longer than `SOON`."""
+LONGEST_REST = 6.0
+"""Seconds; where the store is slow, rules do not wait for the sum of both."""
 
 
 class Backends:
@@ -94,7 +96,7 @@ class Publisher:
             log.info("%s: bundle %s, %d rules", space.namespace, head[:12], len(bundle.rules))
             # While thousands of rules arrive one by one, the large bundle is not written again for each of them.
             now = time.monotonic()
-            self._not_before[space.namespace] = now + REST * (now - started - SOON)
+            self._not_before[space.namespace] = now + min(REST * (now - started - SOON), LONGEST_REST)
         space.in_force(bundle, head)
         self.unpublished.discard(space.namespace)
         _look_for_data(space, bundle)

@@ -57,8 +57,20 @@ class Space:
         self._numbers: dict[str, int] = {head: 0} if head else {}
         self._number = 0
         self._since: dict[tuple[str, str], int] = {}
+        self._left: dict[str, int] = {}
         if in_force is not None:
             self._last_good = _parts(in_force)
+
+    @property
+    def searches(self) -> bool:
+        """Whether some rule that should be in force is a scheduled search."""
+        rules = self.objects["AlertRule"]
+        return any(is_search(self.part("AlertRule", name)) for name in rules)
+
+    def part(self, kind: str, name: str) -> Any:
+        """What should be in force of an object: as it is if it is good, else its last good version; None for none."""
+        known = self.objects[kind][name]
+        return known.verdict.part if known.verdict.good else self._last_good[kind].get(name)
 
     def is_last_good(self, kind: str, name: str) -> bool:
         """Whether an older version than the object's current one is in force."""
@@ -76,8 +88,8 @@ class Space:
 
     def parts(self, kind: str) -> Iterable[tuple[str, Any]]:
         """(name, part) of what should be in force of a kind, by name."""
-        for name, known in sorted(self.objects[kind].items()):
-            part = known.verdict.part if known.verdict.good else self._last_good[kind].get(name)
+        for name in sorted(self.objects[kind]):
+            part = self.part(kind, name)
             if part is not None:
                 yield name, part
 
@@ -96,6 +108,9 @@ class Space:
             for name, part in held.items():
                 if name not in before or _identity(before[name]) != _identity(part):
                     self._since[kind, name] = self._number
+        sources = parts["LogSource"]
+        left = {name: self._number for name in self._last_good["LogSource"] if name not in sources}
+        self._left = {name: number for name, number in (self._left | left).items() if name not in sources}
         self._last_good = parts
 
     def number(self, head: str) -> int:
@@ -105,6 +120,17 @@ class Space:
     def since(self, kind: str, name: str) -> int:
         """Number of the first bundle that holds the object's part as it is now: workers need not have a newer one."""
         return self._since.get((kind, name), 0)
+
+    def is_left(self, source: str, heads: Iterable[str]) -> bool:
+        """Whether workers that have these bundles serve a source no more."""
+        if source in self._last_good["LogSource"]:
+            return False
+        return all(self.number(head) >= self._left.get(source, 0) for head in heads)
+
+
+def is_search(part: Any) -> bool:
+    """Whether a rule's part of the bundle is a scheduled search, which schedulers load; pipelines load all others."""
+    return bool(part.search if isinstance(part, BundledRule) else part is not None and part.get("search"))
 
 
 def _parts(bundle: Bundle) -> dict[str, dict[str, Any]]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
+from vedette_crds.conditions import MAX_MESSAGE
 from vedette_operator.verdict import Finding
 
 READY: Mapping[str, Sequence[str]] = {
@@ -16,6 +17,8 @@ READY: Mapping[str, Sequence[str]] = {
 """Which conditions make an object of a kind Ready; the others inform."""
 
 _INFORMED_UNKNOWN = "NotRun"
+_PASSING = frozenset({"Waiting", "Starting"})
+"""Reasons that go by themselves, so that no Event tells of them."""
 
 
 def ready(kind: str, findings: Sequence[Finding]) -> Finding:
@@ -33,10 +36,18 @@ def ready(kind: str, findings: Sequence[Finding]) -> Finding:
 def conditions(
     findings: Sequence[Finding], before: Sequence[Mapping[str, Any]], generation: int, now: int
 ) -> list[dict[str, Any]]:
-    """Conditions as Kubernetes writes them; `lastTransitionTime` stays while the status does. `now` in ms."""
+    """Conditions as Kubernetes writes them.
+
+    Args:
+        findings: one of each type, in the order in which they are to stand.
+        before: conditions that were written last: `lastTransitionTime` stays while the status does.
+        generation: of the object that was looked at.
+        now: ms since the epoch.
+    """
     known = {condition.get("type"): condition for condition in before}
     made = []
     for finding in findings:
+        message = finding.message
         old = known.get(finding.type)
         since = old["lastTransitionTime"] if old and old.get("status") == finding.status else _iso(now)
         made.append(
@@ -44,12 +55,26 @@ def conditions(
                 "type": finding.type,
                 "status": finding.status,
                 "reason": finding.reason,
-                "message": finding.message,
+                "message": message if len(message) <= MAX_MESSAGE else f"{message[: MAX_MESSAGE - 1]}…",
                 "observedGeneration": generation,
                 "lastTransitionTime": since,
             }
         )
     return made
+
+
+def event_type(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> Literal["Normal", "Warning"] | None:
+    """The type of the Event that a turn of Ready is worth, None for none.
+
+    That all is well from the beginning is none, nor is what is not known yet or passes by itself.
+
+    Args:
+        before: the Ready condition that was written last; None for the first one.
+        now: the one that is written now.
+    """
+    if now["status"] == "True":
+        return None if before is None or before["status"] == "True" else "Normal"
+    return None if now["status"] == "Unknown" or now["reason"] in _PASSING else "Warning"
 
 
 def _iso(now: int) -> str:

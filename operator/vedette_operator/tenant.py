@@ -13,11 +13,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
-from vedette_backends.broker.names import DEAD_SUFFIX
 from vedette_backends.cluster.protocol import Object
 from vedette_backends.errors import BackendError, NotFoundError, RefusedError, UnavailableError
 from vedette_engine.alerting.bundle import BundledEnrichment
-from vedette_engine.wire import ALERT_QUEUE, QUEUE_PREFIX
+from vedette_engine.wire import ALERT_QUEUE
 from vedette_operator import marks
 from vedette_operator.accounts import PARTS, Accounts, BrokerAdmin, StoreAdmin
 from vedette_operator.config import OperatorConfig
@@ -27,6 +26,7 @@ from vedette_operator.desired.decide import Action, decide
 from vedette_operator.desired.scaling import Load
 from vedette_operator.desired.source import Source
 from vedette_operator.owned import Owned
+from vedette_operator.removal import Removal, is_going
 from vedette_operator.space import Space
 from vedette_operator.verdict import Finding
 from vedette_operator.workers import Workers
@@ -123,6 +123,7 @@ class Tenants:
         self._clock = clock
         self._accounts = Accounts(config, owned, broker, store, where)
         self._workers = Workers(config, owned, clock=clock)
+        self._removal = Removal(owned, self._accounts, broker, store, queues, clock=clock)
         self._states: dict[str, _State] = {}
         self._before_pause: dict[tuple[str, str], Source] = {}
 
@@ -135,7 +136,7 @@ class Tenants:
 
     def prepare(self, namespace: str) -> None:
         """The namespace's store can be written; raises BackendError."""
-        if not self.refusal(namespace) and not self._is_going(namespace):
+        if not self.refusal(namespace) and not is_going(self._owned, namespace):
             self._store.ensure_templates(namespace, ())
 
     def ensure(self, space: Space) -> None:
@@ -148,33 +149,37 @@ class Tenants:
                     known.set(Finding(kind, "False", "NotATenant", refused))
             return
         sources, claims = self._sources(space), source.claims(_specs(space))
-        inputs = (tuple(sources), tuple(claims))
+        inputs = (tuple(sources), tuple(claims), space.searches)
         if inputs != state.inputs or now >= state.due:
             state.inputs = inputs
             state.due = now + max(CHECK_EVERY, CHECK_SHARE * len(self._states))
             state.look = now + WATCH_EVERY
-            self._check(namespace, sources, claims, state)
+            self._check(space, sources, claims, state)
         elif not state.well and now >= state.look:
             state.look = now + WATCH_EVERY
             self._look(namespace, state)
+        self._removal.sweep(namespace, space.objects["LogSource"])
         for one in sources:
             known = space.objects["LogSource"][one.name]
             for finding in self._findings(namespace, one, state):
                 known.set(finding)
 
-    def finish(self, item: Object, others: Sequence[Object]) -> None:
-        """Clean up for a LogSource that is being deleted and let it go; raises BackendError until that is done."""
+    def finish(self, item: Object, others: Sequence[Object], *, left: bool) -> bool:
+        """Clean up for a LogSource that is being deleted and let it go; whether that is done. Raises BackendError."""
         if decide(item) is not Action.FINISH:
-            return
+            return True
         namespace, name = item.key.namespace, item.key.name
         policy = item.manifest["spec"].get("deletionPolicy", "Retain")
-        self.remove_source(namespace, name, policy, last=not others)
+        if not self._removal.finish(namespace, name, policy, last=not others, left=left):
+            return False
         self._release(namespace, name)
         self._before_pause.pop((namespace, name), None)
         if others:
             self.touch(namespace)
         else:
+            self._workers.forget(namespace)
             self._states.pop(namespace, None)
+        return True
 
     def declared(self) -> frozenset[str]:
         """Namespaces whose virtual host and workers' user are there."""
@@ -221,11 +226,12 @@ class Tenants:
         return problems
 
     # making ---------------------------------------------------------------------------------------------------------
-    def _check(self, namespace: str, sources: Sequence[Source], claims: Sequence[str], state: _State) -> None:
+    def _check(self, space: Space, sources: Sequence[Source], claims: Sequence[str], state: _State) -> None:
         """Every step once; what fails is told and tried again at the next check."""
+        namespace = space.namespace
         state.findings, state.own, state.well = {}, {}, False
         try:
-            if self._is_going(namespace):
+            if is_going(self._owned, namespace):
                 return
             if not sources:
                 self._workers.ensure(namespace, (), (), "")
@@ -240,7 +246,7 @@ class Tenants:
         classes = source.retention_classes(sources)
         templates = _Steps("TemplateReady").do("Elasticsearch", self._store.ensure_templates, namespace, classes)
         state.findings["TemplateReady"] = templates.finding()
-        self._check_workers(namespace, sources, claims, account, state)
+        self._check_workers(space, sources, claims, account, state)
 
     def _check_broker(self, namespace: str, sources: Sequence[Source], account: Account, state: _State) -> None:
         steps = _Steps("TopologyReady").do("RabbitMQ", self._accounts.worker_user, namespace, account)
@@ -256,13 +262,15 @@ class Tenants:
             state.own[one.name] = own.finding()
 
     def _check_workers(
-        self, namespace: str, sources: Sequence[Source], claims: Sequence[str], account: Account, state: _State
+        self, space: Space, sources: Sequence[Source], claims: Sequence[str], account: Account, state: _State
     ) -> None:
+        namespace = space.namespace
         owners = names.owners((one.name, one.uid) for one in sources)
         steps = _Steps("Available").do("Elasticsearch", self._accounts.worker_key, namespace, account)
         steps.do("Kubernetes", self._accounts.worker_secret, namespace, steps.result, owners)
         ca = bool(self._where().rabbitmq_ca)
-        steps.do("Kubernetes", self._workers.ensure, namespace, sources, claims, steps.result, ca=ca)
+        needs = {"ca": ca, "searches": space.searches}
+        steps.do("Kubernetes", self._workers.ensure, namespace, sources, claims, steps.result, **needs)
         if steps.failed is None:
             state.well = bool(steps.result)
         else:
@@ -327,57 +335,6 @@ class Tenants:
             self._owned.patch(API_VERSION, "LogSource", namespace, name, body)
         except NotFoundError:
             return
-
-    # removing -------------------------------------------------------------------------------------------------------
-    def remove_source(self, namespace: str, name: str, policy: str, *, last: bool = False) -> None:
-        """Clean up outside Kubernetes for a source; called again until it returns.
-
-        Users and keys always go. With the policy `Delete`, so do the queue, its dead letters and the stored events, and
-        with the last source the virtual host; where the whole namespace is being deleted, all of its indices and
-        templates too, with alerts and notes. What an earlier source left behind by `Retain`, told by its queue, keeps
-        the virtual host and the indices.
-
-        Raises:
-            UnavailableError: a backend is down; nothing is forgotten.
-        """
-        self._accounts.remove_publisher(namespace, name)
-        there = names.worker_user(namespace) in self._broker.vhosts()
-        remaining: list[str] = []
-        if policy == "Delete" and there:
-            queues = self._queues(namespace)
-            for queue in (QUEUE_PREFIX + name, QUEUE_PREFIX + name + DEAD_SUFFIX):
-                queues.delete(queue)
-            remaining = [queue for queue in queues.queues() if queue.startswith(QUEUE_PREFIX)]
-        if policy == "Delete":
-            self._delete_events(namespace, name, everything=last and not remaining)
-        if last:
-            self._accounts.remove_worker(namespace)
-            if policy == "Delete" and not remaining:
-                self._broker.delete_vhost(namespace)
-            self._workers.forget(namespace)
-        log.info("%s/%s: cleaned up outside Kubernetes, deletionPolicy %s", namespace, name, policy)
-
-    def remove_namespace(self, namespace: str, policies: Mapping[str, str]) -> None:
-        """Clean up for all sources of a namespace, given with their policies; called again until it returns."""
-        # Those that stay come first, so that their queues are seen by the others.
-        ordered = sorted(policies.items(), key=lambda item: (item[1] == "Delete", item[0]))
-        for number, (name, policy) in enumerate(ordered, 1):
-            self.remove_source(namespace, name, policy, last=number == len(ordered))
-
-    def _delete_events(self, namespace: str, name: str, *, everything: bool) -> None:
-        if everything and self._is_going(namespace):
-            self._store.drop_namespace(namespace)
-        else:
-            self._store.delete_source_events(namespace, name)
-
-    def _is_going(self, namespace: str) -> bool:
-        """Whether the whole namespace is being deleted, or gone; raises UnavailableError."""
-        try:
-            found = self._owned.get("v1", "Namespace", "", namespace)
-        except RefusedError as error:
-            log.warning("whether the namespace %s is being deleted cannot be seen: %s", namespace, error)
-            return False
-        return found is None or "deletionTimestamp" in found["metadata"]
 
 
 def _specs(space: Space) -> list[Mapping[str, Any]]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from vedette_backends.errors import NotFoundError, RefusedError
-from vedette_backends.workloads.deployments import COMPANIONS, DeploymentWorkloads
+from vedette_backends.workloads.deployments import COMPANIONS, DeploymentWorkloads, is_starting
 from vedette_backends.workloads.protocol import Workload, WorkloadStatus
 from vedette_operator.config import OperatorConfig
 from vedette_operator.desired import access, names, scaling, workloads
@@ -28,6 +28,8 @@ class _Crew:
 
     deployments: DeploymentWorkloads
     plans: dict[str, Plan] = field(default_factory=dict)
+    scheduled: bool = True
+    """A scheduler may be there; so it is looked for once where none is wanted."""
     around: Surroundings | None = None
     paces: dict[str, Pace] = field(default_factory=dict)
     statuses: Mapping[str, WorkloadStatus] = field(default_factory=dict)
@@ -47,7 +49,14 @@ class Workers:
         self._crews: dict[str, _Crew] = {}
 
     def ensure(
-        self, namespace: str, sources: Sequence[Source], claims: Iterable[str], backends: str, *, ca: bool = False
+        self,
+        namespace: str,
+        sources: Sequence[Source],
+        claims: Iterable[str],
+        backends: str,
+        *,
+        ca: bool = False,
+        searches: bool = False,
     ) -> bool:
         """Everything in the namespace is as it should be; whether all workers are well.
 
@@ -57,12 +66,14 @@ class Workers:
             claims: that Enrichments read.
             backends: hash of the backends Secret.
             ca: whether it holds RabbitMQ's own authority.
+            searches: whether some rule in force is a scheduled search.
 
         Raises:
             BackendError: the API server cannot, or will not.
         """
         crew = self._crew(namespace)
-        plans = workloads.plans(self._config, namespace, sources)
+        plans = workloads.plans(self._config, namespace, sources, searches=searches)
+        components = {plan.component for plan in plans}
         owners = names.owners((source.name, source.uid) for source in sources)
         around = Surroundings(
             self._config,
@@ -73,10 +84,13 @@ class Workers:
             self._autoscaled(namespace, plans),
         )
         if plans:
-            for manifest in self._common(around, ca=ca):
+            for manifest in self._common(around, components, ca=ca):
                 self._owned.apply(manifest)
         crew.plans, crew.around = {plan.name: plan for plan in plans}, around
         self._reconcile(crew, plans)
+        if crew.scheduled and names.SCHEDULER not in components:
+            self._remove(namespace, names.component_name(names.SCHEDULER))
+        crew.scheduled = names.SCHEDULER in components
         return self.look(namespace)
 
     def scale(self, namespace: str, loads: Mapping[str, Load]) -> list[str]:
@@ -121,6 +135,8 @@ class Workers:
             progress = "" if status.running >= status.wanted and not status.problem else f": {status.problem}"
             count = f"{status.running} of {status.wanted} replicas run"
             return Finding("Available", "True", "Consuming", f"{where}: {count}{progress}{note}")
+        if is_starting(status):
+            return Finding("Available", "False", "Starting", f"{where}: workers are starting{note}")
         return Finding("Available", "False", "NoWorkers", f"{where}: {status.problem or 'no replica runs'}{note}")
 
     def forget(self, namespace: str) -> None:
@@ -164,14 +180,22 @@ class Workers:
             return 1
         return min(max(crew.paces[plan.name].replicas, plan.scaling.least), plan.scaling.most)
 
-    def _common(self, around: Surroundings, *, ca: bool) -> list[Document]:
+    def _common(self, around: Surroundings, components: Collection[str], *, ca: bool) -> list[Document]:
         found = [
-            *access.accounts(self._config, around.namespace, around.owners),
-            *access.network_policies(self._config, around.namespace, around.owners),
+            *access.accounts(self._config, around.namespace, around.owners, components),
+            *access.network_policies(self._config, around.namespace, around.owners, components),
         ]
         if self._config.keda.enabled:
             found.append(access.keda_authentication(around.namespace, around.owners, ca=ca))
         return found
+
+    def _remove(self, namespace: str, name: str) -> None:
+        """Delete what a component had beside its Deployment, if it is ours."""
+        for api_version, kind in access.KINDS:
+            found = self._owned.get(api_version, kind, namespace, name)
+            labels = (found or {}).get("metadata", {}).get("labels") or {}
+            if names.OURS.items() <= labels.items():
+                self._owned.delete(api_version, kind, namespace, name)
 
     def _existing(self, namespace: str, claims: Iterable[str]) -> list[str]:
         """Claims that can be mounted: one that does not exist would keep every pod from starting."""

@@ -17,11 +17,31 @@ PAGES = {
     "event": f"/events/{1:032x}",
     "rules": "/rules",
     "rule": "/rules/encoded-ps",
+    "searching-rule": "/rules/password-spraying",
+    "searched-alert": "/alerts/sprayed",
     "sources": "/sources",
     "dead-letters": "/dead-letters",
     "incidents": "/incidents",
     "incident": "/incidents/inc-20261118-0123456789",
     "empty": "/alerts?q=zzz",
+}
+SEARCHING = {
+    "title": "One address tries many accounts",
+    "severity": "high",
+    "search": {
+        "query": "event.action:ssh_login AND event.outcome:failure",
+        "window": "10m",
+        "groupBy": ["source.ip", "host.name"],
+        "condition": {"distinct": {"field": "user.name", "gte": 4}},
+    },
+}
+SEARCHED = {
+    "kind": "search",
+    "query": "event.action:ssh_login AND event.outcome:failure",
+    "count": 57,
+    "distinct": {"field": "user.name", "count": 5},
+    "window": {"start": 1_795_000_000_000, "end": 1_795_000_600_000},
+    "group": {"source.ip": "192.0.2.7", "host.name": None},
 }
 XSS = "\"'><img src=x onerror=window.hacked=1><svg/onload=window.hacked=1><script>window.hacked=1</script>{{7*7}}\u202e"
 
@@ -38,6 +58,10 @@ def filled(site: Any) -> Any:
     site.apply("Incident", "inc-20261118-0123456789", spec)
     note = {"kind": "note", "author": "bo", "text": "The account is off since 10:20.\nThe owner knows."}
     site.writer.put_record("notes", "inc-20261118-0123456789", "1", note)
+    site.apply("AlertRule", "password-spraying", SEARCHING)
+    body = {"detection": {**SEARCHED, "owner": "soc@shop.example"}, "events": site.alert("host-99").body["events"]}
+    title = "One address tries many accounts"
+    site.alert("sprayed", rule="password-spraying", title=title, summary="192.0.2.7 tried 5 accounts", body=body)
     return site
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from vedette_engine.alerting.incidents import ENTITY_FIELDS
+from vedette_engine.alerting.incidents import ENTITY_FIELDS, named
 from vedette_webui import show
 
 FIELDS = ENTITY_FIELDS
@@ -38,13 +38,7 @@ ALIKE = 3
 
 def entities(documents: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """(field, value), in the order of `FIELDS`, each once."""
-    found: dict[str, dict[str, None]] = {}
-    for document in documents:
-        for name in FIELDS:
-            for value in show.values(document[name]) if name in document else ():
-                if value.strip("- "):
-                    found.setdefault(name, {})[value] = None
-    return [(name, value) for name in FIELDS for value in list(found.get(name, ()))[:ALIKE]]
+    return [(name, value) for name, values in named(documents, show.scalar).items() for value in values[:ALIKE]]
 
 
 def leading(fields: Mapping[str, Any], matched: Mapping[str, str]) -> list[tuple[str, Any]]:

@@ -50,9 +50,7 @@ class Mirror(Objects):
         Raises:
             UnavailableError: nothing could be listed yet.
         """
-        self._begin()
-        if not self._listed.wait(PATIENCE):
-            raise UnavailableError("the cluster's objects could not be listed yet")
+        self._wait()
         with self._lock:
             found = self._sorted.get((kind, namespace))
             if found is None:
@@ -62,6 +60,16 @@ class Mirror(Objects):
                 self._sorted[kind, namespace] = found
             return list(found)
 
+    def get(self, key: Key) -> Object | None:
+        """One object as it was a moment ago.
+
+        Raises:
+            UnavailableError: nothing could be listed yet.
+        """
+        self._wait()
+        with self._lock:
+            return self._kept.get(key.kind, {}).get(key)
+
     def namespaces(self) -> list[str]:
         """Namespaces that hold something of ours."""
         return sorted({each.key.namespace for kind in KINDS for each in self.of(kind)})
@@ -70,11 +78,14 @@ class Mirror(Objects):
         """Stop following; ends within the watch's patience."""
         self._stop.set()
 
-    def _begin(self) -> None:
+    def _wait(self) -> None:
+        """Until the first list is there."""
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="mirror", daemon=True)
                 self._thread.start()
+        if not self._listed.wait(PATIENCE):
+            raise UnavailableError("the cluster's objects could not be listed yet")
 
     def _run(self) -> None:
         while not self._stop.is_set():

@@ -13,7 +13,7 @@ from starlette.datastructures import FormData, ImmutableMultiDict, QueryParams
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from vedette_backends.cluster.protocol import Cluster, Object
+from vedette_backends.cluster.protocol import Cluster, Key, Object
 from vedette_backends.store.protocol import AlertFilter, Store
 from vedette_crds.problems import Problem
 from vedette_webui import sessions, timespan
@@ -69,6 +69,10 @@ class Objects:
         if kind not in lists:
             lists[kind] = self.cluster.list(kind)
         return [each for each in lists[kind] if namespace is None or each.key.namespace == namespace]
+
+    def get(self, key: Key) -> Object | None:
+        """One object, for whoever asks again and again; who is about to change it asks the cluster."""
+        return self.cluster.get(key)
 
     def namespaces(self) -> list[str]:
         """Namespaces that hold something of ours."""

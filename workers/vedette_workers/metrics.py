@@ -21,7 +21,7 @@ from vedette_workers.status import Vitals
 log = logging.getLogger(__name__)
 
 Kind = Literal["counter", "gauge"]
-Role = Literal["pipeline", "responder", "librarian"]
+Role = Literal["pipeline", "responder", "scheduler", "librarian"]
 Sample = tuple[str, tuple[str, ...], float]
 """(name as in `METRICS`, values of its labels in order, value)."""
 
@@ -45,9 +45,10 @@ class Spec:
     roles: tuple[Role, ...]
 
 
-_ALL: Final[tuple[Role, ...]] = ("pipeline", "responder", "librarian")
+_ALL: Final[tuple[Role, ...]] = ("pipeline", "responder", "scheduler", "librarian")
 _PIPELINE: Final[tuple[Role, ...]] = ("pipeline",)
 _RESPONDER: Final[tuple[Role, ...]] = ("responder",)
+_SCHEDULER: Final[tuple[Role, ...]] = ("scheduler",)
 _LIBRARIAN: Final[tuple[Role, ...]] = ("librarian",)
 
 METRICS: Final[tuple[Spec, ...]] = (
@@ -147,6 +148,58 @@ METRICS: Final[tuple[Spec, ...]] = (
         _RESPONDER,
     ),
     Spec("vedette_responder_waiting_notices", "gauge", (), "Notices taken from the queue and not done.", _RESPONDER),
+    Spec("vedette_scheduler_rules", "gauge", (), "Scheduled searches in force.", _SCHEDULER),
+    Spec("vedette_scheduler_rounds_total", "counter", ("rule",), "Rounds that came to their end.", _SCHEDULER),
+    Spec(
+        "vedette_scheduler_rule_matches_total",
+        "counter",
+        ("rule",),
+        "Events that were stored since the round before and match the query; one of several groups counts in each.",
+        _SCHEDULER,
+    ),
+    Spec("vedette_scheduler_alerts_total", "counter", ("rule",), "Alerts created.", _SCHEDULER),
+    Spec(
+        "vedette_scheduler_truncated_total",
+        "counter",
+        ("rule",),
+        "Groups that were not looked at in full, because a round reads 10,000 events of a group, and 10,000 groups.",
+        _SCHEDULER,
+    ),
+    Spec(
+        "vedette_scheduler_skipped_groups_total",
+        "counter",
+        ("rule",),
+        "Groups of events that could not be judged and were left out; the log says why.",
+        _SCHEDULER,
+    ),
+    Spec(
+        "vedette_scheduler_forgotten_alerts_total",
+        "counter",
+        ("rule",),
+        "Alerts forgotten before their time, because a rule remembers 10,000; late events may raise them again.",
+        _SCHEDULER,
+    ),
+    Spec(
+        "vedette_scheduler_failures_total",
+        "counter",
+        ("rule",),
+        "Rounds that failed; the next try begins where the last round ended.",
+        _SCHEDULER,
+    ),
+    Spec(
+        "vedette_scheduler_rejected_alerts_total",
+        "counter",
+        ("rule",),
+        "Alerts that the store cannot hold; the log names them.",
+        _SCHEDULER,
+    ),
+    Spec(
+        "vedette_scheduler_lag_seconds",
+        "gauge",
+        ("rule",),
+        "How late the next round is; 0 while rounds come in time.",
+        _SCHEDULER,
+    ),
     Spec("vedette_librarian_namespaces", "gauge", (), "Namespaces served.", _LIBRARIAN),
     Spec("vedette_librarian_failures_total", "counter", (), "Rounds in a namespace that failed.", _LIBRARIAN),
     Spec(

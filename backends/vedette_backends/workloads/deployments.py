@@ -6,6 +6,7 @@ being, takes away what is not wanted any more, and says in words why pods do not
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
@@ -22,6 +23,11 @@ _POLL_SECONDS: Final = 0.5
 _IMAGE_REASONS: Final = frozenset(
     {"ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull", "InvalidImageName", "ImageInspectError"}
 )
+STARTING: Final = "its pods are starting"
+MISSING: Final = "its Deployment is not there yet"
+NOT_READY: Final = "its pods are not ready; their logs say why"
+DEADLINE: Final = 600.0
+"""Seconds that pods have to become ready where the Deployment does not say it, as in Kubernetes."""
 _CONFIG_REASONS: Final = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 
 
@@ -107,7 +113,7 @@ class DeploymentWorkloads:
 
     def _status(self, workload: Workload, item: Manifest | None) -> WorkloadStatus:
         if item is None:
-            return WorkloadStatus(workload.name, workload.replicas, 0, 0, "its Deployment is not there yet")
+            return WorkloadStatus(workload.name, workload.replicas, 0, 0, MISSING)
         wanted = int(_spec(item).get("replicas", 1))
         state = item.get("status") or {}
         running = int(state.get("availableReplicas") or 0)
@@ -121,19 +127,61 @@ class DeploymentWorkloads:
         return WorkloadStatus(workload.name, wanted, running, restarts, problem(item, pods)[:MAX_PROBLEM])
 
 
-def problem(deployment: Manifest, pods: Iterable[Manifest]) -> str:
-    """Why not all replicas run, in a sentence; the newest pod that tells something counts."""
+def is_starting(status: WorkloadStatus) -> bool:
+    """Whether nothing is wrong with a workload but that its pods need some more time."""
+    return status.problem in {STARTING, MISSING}
+
+
+def problem(deployment: Manifest, pods: Iterable[Manifest], now: float | None = None) -> str:
+    """Why not all replicas run, in a sentence; the newest pod that tells something counts.
+
+    Args:
+        deployment: of the workload.
+        pods: its pods.
+        now: seconds since the epoch, by default the wall clock's.
+    """
     newest = sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""), reverse=True)
-    told = next((text for pod in newest for text in _pod_problems(pod)), "")
-    conditions = {one.get("type"): one for one in (deployment.get("status") or {}).get("conditions") or ()}
-    failure = conditions.get("ReplicaFailure") or {}
-    if not told and failure.get("status") == "True":
-        return f"pods cannot be created: {failure.get('message') or failure.get('reason')}"
-    if told:
+    if told := next((text for pod in newest for text in _pod_problems(pod)), ""):
         return told
-    if (conditions.get("Progressing") or {}).get("reason") == "ProgressDeadlineExceeded":
-        return "its pods do not become ready; their logs say why"
-    return "its pods are starting"
+    conditions = _conditions(deployment)
+    failure = conditions.get("ReplicaFailure") or {}
+    if failure.get("status") == "True":
+        return f"pods cannot be created: {failure.get('message') or failure.get('reason')}"
+    late = (conditions.get("Progressing") or {}).get("reason") == "ProgressDeadlineExceeded"
+    living = next((pod for pod in newest if "deletionTimestamp" not in pod["metadata"]), None)
+    if late or _is_late(deployment, living, time.time() if now is None else now):
+        return NOT_READY
+    return STARTING
+
+
+def _is_late(deployment: Manifest, pod: Manifest | None, now: float) -> bool:
+    """Whether the newest pod was ready once, or had its time to become so."""
+    if pod is not None and _was_ready(pod):
+        return True
+    # Without a pod, one is about to be made: for a new Deployment, or since the last one went.
+    unavailable = (_conditions(deployment).get("Available") or {}).get("lastTransitionTime")
+    metadata = deployment.get("metadata") or {}
+    since = pod["metadata"].get("creationTimestamp") if pod else unavailable or metadata.get("creationTimestamp")
+    allowed = float(_spec(deployment).get("progressDeadlineSeconds") or DEADLINE)
+    return since is not None and now - _seconds(since) > allowed
+
+
+def _was_ready(pod: Manifest) -> bool:
+    """Whether a pod that is not ready was so before: a pod's Ready is False from before its containers start."""
+    ready = _conditions(pod).get("Ready") or {}
+    runs = [((one.get("state") or {}).get("running") or {}).get("startedAt") for one in _containers(pod)]
+    since = ready.get("lastTransitionTime")
+    return ready.get("status") == "False" and any(
+        began and since and _seconds(since) > _seconds(began) for began in runs
+    )
+
+
+def _seconds(timestamp: str) -> float:
+    return dt.datetime.fromisoformat(timestamp).timestamp()
+
+
+def _conditions(item: Manifest) -> dict[str, Manifest]:
+    return {one.get("type"): one for one in (item.get("status") or {}).get("conditions") or ()}
 
 
 def _pod_problems(pod: Manifest) -> Iterator[str]:

@@ -34,6 +34,8 @@ class BundledRule:
         sigma: compiled documents, `vedette_engine.detect.rule.Rule.to_json()` each.
         incident: for rules whose alerts open incidents by themselves: `groupBy` (field names as the rule's author wrote
             them) and `within` (ms); empty for all others.
+        search: the scheduled search of a rule that has no Sigma documents, `searches.SearchSpec.to_json()`; empty for
+            all others.
     """
 
     name: str
@@ -47,6 +49,7 @@ class BundledRule:
     tags: Sequence[str] = ()
     version: str = ""
     incident: Mapping[str, Any] = field(default_factory=dict)
+    search: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +85,18 @@ def encode(bundle: Bundle) -> bytes:
             "namespace": bundle.namespace,
             "sources": bundle.sources,
             "enrichments": list(bundle.enrichments),
-            "rules": list(bundle.rules),
+            "rules": [_as_json(rule) for rule in bundle.rules],
         },
         option=orjson.OPT_SORT_KEYS,
     )
+
+
+def _as_json(rule: BundledRule) -> dict[str, Any]:
+    """Without what the version before does not know, where the rule does without it: its workers still read that."""
+    raw = {name: getattr(rule, name) for name in BundledRule.__dataclass_fields__}
+    if not rule.search:
+        del raw["search"]
+    return raw
 
 
 def decode(data: bytes) -> Bundle:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 FIRST_PHASE: Final = "Identification"
@@ -48,15 +48,28 @@ def timestamp(time: int) -> str:
 
 def entities(documents: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
     """Field → its different values in the events, at most 20 of at most 256 characters, in the order of the fields."""
+    found = named(documents, lambda value: _line(str(value), MAX_VALUE))
+    return {name: values[:MAX_VALUES] for name, values in found.items()}
+
+
+def named(documents: Iterable[Mapping[str, Any]], text: Callable[[Any], str]) -> dict[str, list[str]]:
+    """Entity field → its different values in the events as texts, in the order of the fields.
+
+    Values that say nothing (`-`, blanks) are left out.
+
+    Args:
+        documents: events with flat names.
+        text: writes one value.
+    """
     found: dict[str, dict[str, None]] = {}
     for document in documents:
         for name in ENTITY_FIELDS:
             value = document.get(name)
             for item in value if isinstance(value, list) else [value]:
-                text = "" if item is None else _line(str(item), MAX_VALUE)
-                if text.strip("- "):
-                    found.setdefault(name, {})[text] = None
-    return {name: list(found[name])[:MAX_VALUES] for name in ENTITY_FIELDS if name in found}
+                written = "" if item is None else text(item)
+                if written.strip("- "):
+                    found.setdefault(name, {})[written] = None
+    return {name: list(found[name]) for name in ENTITY_FIELDS if name in found}
 
 
 def describe(*, rule: str, alert: str, summary: str, runbook: str, about: Mapping[str, Iterable[str]]) -> str:

@@ -77,7 +77,8 @@ def _rule(rule: Any, written: Mapping[str, Any]) -> Judgement:
     verdict = rules.judge(rule, object_key(written))
     if verdict.problems:
         return Judgement(tuple(verdict.problems))
-    doubts = [_in_sigma(doubt) for doubt in compile_sigma(rule.spec.sigma or "").warnings]
+    sigma = rule.spec.sigma
+    doubts = [] if sigma is None else [_in_sigma(doubt) for doubt in compile_sigma(sigma).warnings]
     return Judgement(warnings=(*doubts, *_untested(verdict)))
 
 

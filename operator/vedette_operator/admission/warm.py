@@ -20,9 +20,14 @@ detection: {one: {CommandLine|contains: a, Image|re: 'b+'}, condition: one}
 _TEST = {"name": "t", "timeline": [{"event": {"a": 1}}], "expect": {"alerts": 0}}
 
 for _kind, _spec in (
+    ("AlertRule", {"sigma": _RULE, "tests": [_TEST]}),
     (
         "AlertRule",
-        {"sigma": _RULE, "tests": [{"name": "t", "timeline": [{"event": {"a": 1}}], "expect": {"alerts": 0}}]},
+        {
+            "severity": "low",
+            "search": {"query": "a:/b+/ AND c", "groupBy": ["a"], "condition": {"count": {"gte": 1}}},
+            "tests": [_TEST],
+        },
     ),
     (
         "LogSource",

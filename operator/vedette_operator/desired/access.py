@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from vedette_operator.config import OperatorConfig, Reach
 from vedette_operator.desired import names
@@ -10,11 +10,16 @@ from vedette_operator.desired.names import Document
 from vedette_operator.desired.pods import STATUS_PORT
 from vedette_operator.desired.workloads import KEDA_API, KEDA_TLS
 
-COMPONENTS = (names.PIPELINE, names.RESPONDER)
+ALWAYS = (names.PIPELINE, names.RESPONDER)
+"""Components that every namespace with sources has."""
+KINDS = (("v1", "ServiceAccount"), ("networking.k8s.io/v1", "NetworkPolicy"))
+"""What each component has one of, under its own name."""
 
 
-def accounts(config: OperatorConfig, namespace: str, owners: Sequence[Document] = ()) -> list[Document]:
-    """ServiceAccounts, and the responder's right to work on incidents. Pipelines never speak to the API server."""
+def accounts(
+    config: OperatorConfig, namespace: str, owners: Sequence[Document] = (), components: Collection[str] = ALWAYS
+) -> list[Document]:
+    """ServiceAccounts, and the responder's right to work on incidents. Nobody else speaks to the API server."""
     responder = names.component_name(names.RESPONDER)
     return [
         *(
@@ -24,7 +29,7 @@ def accounts(config: OperatorConfig, namespace: str, owners: Sequence[Document] 
                 "metadata": _metadata(namespace, component, owners),
                 "automountServiceAccountToken": component == names.RESPONDER,
             }
-            for component in COMPONENTS
+            for component in sorted(components)
         ),
         {
             "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -40,7 +45,9 @@ def accounts(config: OperatorConfig, namespace: str, owners: Sequence[Document] 
     ]
 
 
-def network_policies(config: OperatorConfig, namespace: str, owners: Sequence[Document] = ()) -> list[Document]:
+def network_policies(
+    config: OperatorConfig, namespace: str, owners: Sequence[Document] = (), components: Collection[str] = ALWAYS
+) -> list[Document]:
     """In come readers of metrics (and the node's probes, which no policy stops); out go names and backends."""
     policy = config.network_policy
     if not policy.enabled:
@@ -48,9 +55,8 @@ def network_policies(config: OperatorConfig, namespace: str, owners: Sequence[Do
     names_and_backends = [*(_rule(reach, "to", ("UDP", "TCP")) for reach in policy.dns)]
     names_and_backends += [_rule(reach, "to") for reach in policy.backends]
     more = {names.RESPONDER: [_rule(reach, "to") for reach in policy.api_server]}
-    ingress: Document = {"ports": [{"port": STATUS_PORT, "protocol": "TCP"}]}
-    if readers := [peer for reach in policy.metrics_from for peer in _peers(reach)]:
-        ingress["from"] = readers
+    port = {"ports": [{"port": STATUS_PORT, "protocol": "TCP"}]}
+    readers = [{**port, **({"from": peers} if (peers := _peers(reach)) else {})} for reach in policy.metrics_from]
     return [
         {
             "apiVersion": "networking.k8s.io/v1",
@@ -59,11 +65,11 @@ def network_policies(config: OperatorConfig, namespace: str, owners: Sequence[Do
             "spec": {
                 "podSelector": {"matchLabels": {names.COMPONENT: component, names.PART_OF: "vedette"}},
                 "policyTypes": ["Ingress", "Egress"],
-                "ingress": [ingress],
+                "ingress": readers or [{**port, "from": [{"namespaceSelector": {}}]}],
                 "egress": [*names_and_backends, *more.get(component, [])],
             },
         }
-        for component in COMPONENTS
+        for component in sorted(components)
     ]
 
 
@@ -99,9 +105,9 @@ def _rule(reach: Reach, direction: str, protocols: Sequence[str] = ("TCP",)) -> 
 def _peers(reach: Reach) -> list[Document]:
     peers: list[Document] = [{"ipBlock": {"cidr": cidr}} for cidr in reach.cidrs]
     if reach.namespace_labels or reach.pod_labels:
-        peer: Document = {}
-        if reach.namespace_labels:
-            peer["namespaceSelector"] = {"matchLabels": dict(reach.namespace_labels)}
+        # Without a selector of namespaces, only pods beside the policy would be meant, and no backend runs there.
+        namespaces = {"matchLabels": dict(reach.namespace_labels)} if reach.namespace_labels else {}
+        peer: Document = {"namespaceSelector": namespaces}
         if reach.pod_labels:
             peer["podSelector"] = {"matchLabels": dict(reach.pod_labels)}
         peers.append(peer)

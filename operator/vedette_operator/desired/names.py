@@ -25,7 +25,7 @@ BACKENDS_HASH = "vedette.dev/backends-hash"
 OURS = {MANAGED_BY: "vedette", PART_OF: "vedette"}
 """Labels of everything that the operator makes."""
 
-PIPELINE, RESPONDER = "pipeline", "responder"
+PIPELINE, RESPONDER, SCHEDULER = "pipeline", "responder", "scheduler"
 BACKENDS_SECRET = "vedette-backends"  # noqa: S105 # a Secret's name
 MAX_OWNERS = 100
 

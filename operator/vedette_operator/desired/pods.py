@@ -24,7 +24,7 @@ class PodSpec:
     """What tells one pod template from another.
 
     Attributes:
-        component: pipeline or responder; also decides the ServiceAccount.
+        component: pipeline, responder or scheduler; also decides the ServiceAccount.
         instance: name of the workload, which its pods are found by.
         args: behind the `vedette` command.
         backends: hash of the Secret with the backends' addresses and credentials.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from vedette_backends.workloads.protocol import Workload
 from vedette_crds.duration import parse_duration
 from vedette_engine.wire import QUEUE_PREFIX
-from vedette_operator.config import OperatorConfig
+from vedette_operator.config import OperatorConfig, Pods
 from vedette_operator.desired import names
 from vedette_operator.desired.names import Document
 from vedette_operator.desired.pods import BACKENDS_PATH, CLAIMS_PATH, SCRATCH_PATH, STATUS_PORT, PodSpec, template
@@ -59,8 +59,15 @@ class Surroundings:
     autoscaled: Collection[str] = ()
 
 
-def plans(config: OperatorConfig, namespace: str, sources: Iterable[Source]) -> list[Plan]:
-    """The workloads of a namespace, by name; none where there are no sources."""
+def plans(config: OperatorConfig, namespace: str, sources: Iterable[Source], *, searches: bool = False) -> list[Plan]:
+    """The workloads of a namespace, by name; none where there are no sources.
+
+    Args:
+        config: the operator's.
+        namespace: the tenant's.
+        sources: those in force.
+        searches: whether some rule in force is a scheduled search.
+    """
     known = sorted(sources, key=lambda source: source.name)
     dedicated = [source for source in known if source.dedicated]
     shared = [source for source in known if not source.dedicated]
@@ -68,7 +75,8 @@ def plans(config: OperatorConfig, namespace: str, sources: Iterable[Source]) -> 
     if shared:
         found.append(_shared(config, namespace, shared, dedicated))
     if known:
-        found.append(Plan(names.component_name(names.RESPONDER), names.RESPONDER, _args(names.RESPONDER, namespace)))
+        single = (names.RESPONDER, names.SCHEDULER) if searches else (names.RESPONDER,)
+        found += [Plan(names.component_name(one), one, _args(one, namespace)) for one in single]
     return sorted(found, key=lambda plan: plan.name)
 
 
@@ -131,14 +139,13 @@ def _selector(plan: Plan) -> Mapping[str, str]:
 
 def _deployment(plan: Plan, around: Surroundings, replicas: int) -> Document:
     config = around.config
-    responder = plan.component == names.RESPONDER
     pod = PodSpec(
         component=plan.component,
         instance=plan.name,
         args=plan.args,
         backends=around.backends,
-        claims=() if responder else around.claims,
-        token=responder,
+        claims=around.claims if plan.component == names.PIPELINE else (),
+        token=plan.component == names.RESPONDER,
         source=plan.owner,
     )
     spec: Document = {
@@ -147,11 +154,16 @@ def _deployment(plan: Plan, around: Surroundings, replicas: int) -> Document:
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
         "revisionHistoryLimit": 3,
         "progressDeadlineSeconds": 300,
-        "template": template(config, config.responder if responder else config.pipeline, pod),
+        "template": template(config, _pods(config, plan.component), pod),
     }
     if plan.name not in around.autoscaled:
         spec["replicas"] = replicas
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": _metadata(plan, around), "spec": spec}
+
+
+def _pods(config: OperatorConfig, component: str) -> Pods:
+    kinds = {names.PIPELINE: config.pipeline, names.RESPONDER: config.responder, names.SCHEDULER: config.scheduler}
+    return kinds[component]
 
 
 def _disruption_budget(plan: Plan, around: Surroundings) -> Document:

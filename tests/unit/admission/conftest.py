@@ -20,6 +20,8 @@ import pytest
 from tests.helpers import until
 from tests.servers.pki import Authority
 
+from vedette_operator.certificates import CERTIFICATE, KEY
+
 API = "vedette.dev/v1alpha1"
 SIGMA = """
 title: SSH failure
@@ -184,3 +186,31 @@ def webhook(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> I
 def make() -> SimpleNamespace:
     """What tests write: `rule`, `obj`, `endless_rule`, `review`, `install`."""
     return SimpleNamespace(rule=rule, obj=obj, endless_rule=endless_rule, review=review, install=install, sigma=SIGMA)
+
+
+@pytest.fixture
+def shake(tmp_path: Path) -> Callable[..., str]:
+    """A handshake between a server with this data and a client that trusts the bundle; "" or why it failed."""
+
+    def run(data: Mapping[str, bytes], bundle: bytes, host: str) -> str:
+        for name in (CERTIFICATE, KEY):
+            (tmp_path / name).write_bytes(data[name])
+        server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        server_context.load_cert_chain(tmp_path / CERTIFICATE, tmp_path / KEY)
+        client_context = ssl.create_default_context(cadata=bundle.decode())
+        to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = client_context.wrap_bio(to_client, to_server, server_hostname=host)
+        server = server_context.wrap_bio(to_server, to_client, server_side=True)
+        done: set[ssl.SSLObject] = set()
+        while len(done) < 2:
+            for side in (client, server):
+                try:
+                    side.do_handshake()
+                    done.add(side)
+                except ssl.SSLWantReadError:
+                    continue
+                except ssl.SSLError as error:
+                    return str(error)
+        return ""
+
+    return run

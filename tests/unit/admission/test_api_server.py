@@ -165,6 +165,22 @@ def test_a_server_side_dry_run_runs_the_tests(place: Place, write: Callable[...,
     assert place.kubectl("get", "alertrules", "-o", "name").stdout == ""
 
 
+def test_a_search_passes_the_dry_run_and_is_tested_by_it(
+    place: Place, write: Callable[..., Path], make: SimpleNamespace
+) -> None:
+    search = {"query": "event.action:login", "condition": {"count": {"gte": 2}}}
+    timeline = [{"event": {"event.action": "login"}, "repeat": {"count": 2}}]
+
+    def dry_run(alerts: int, **changes: Any) -> Any:
+        tests = [{"name": "it fires", "timeline": timeline, "expect": {"alerts": alerts}}]
+        spec = {"severity": "high", "search": {**search, **changes}, "tests": tests}
+        return place.kubectl("apply", "--dry-run=server", "-f", write(make.obj("AlertRule", spec)))
+
+    assert dry_run(1).returncode == 0
+    assert "spec.tests[0].expect.alerts: test 'it fires' failed: raised 1 alert, expected 5" in dry_run(5).stderr
+    assert "spec.search.query: " in dry_run(1, query="a:(").stderr
+
+
 def test_every_mistake_is_printed_on_a_line_of_its_own(
     place: Place, write: Callable[..., Path], make: SimpleNamespace
 ) -> None:

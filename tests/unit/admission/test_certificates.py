@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
-import ssl
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,34 +21,6 @@ DAY = dt.timedelta(days=1)
 GOOD = make(HOSTS, NOW)
 
 Shake = Callable[[Mapping[str, bytes], bytes, str], str]
-
-
-@pytest.fixture
-def shake(tmp_path: Path) -> Shake:
-    """A handshake between a server with this data and a client that trusts the bundle; "" or why it failed."""
-
-    def run(data: Mapping[str, bytes], bundle: bytes, host: str) -> str:
-        for name in (CERTIFICATE, KEY):
-            (tmp_path / name).write_bytes(data[name])
-        server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        server_context.load_cert_chain(tmp_path / CERTIFICATE, tmp_path / KEY)
-        client_context = ssl.create_default_context(cadata=bundle.decode())
-        to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-        client = client_context.wrap_bio(to_client, to_server, server_hostname=host)
-        server = server_context.wrap_bio(to_server, to_client, server_side=True)
-        done: set[ssl.SSLObject] = set()
-        while len(done) < 2:
-            for side in (client, server):
-                try:
-                    side.do_handshake()
-                    done.add(side)
-                except ssl.SSLWantReadError:
-                    continue
-                except ssl.SSLError as error:
-                    return str(error)
-        return ""
-
-    return run
 
 
 @pytest.mark.parametrize("host", HOSTS)
@@ -74,6 +44,28 @@ def test_while_a_renewal_is_rolled_out_old_and_new_certificates_are_trusted(shak
     fourth = make(HOSTS, NOW, third)
     assert shake(GOOD, fourth[BUNDLE], HOSTS[0]) != ""
     assert shake(third, fourth[BUNDLE], HOSTS[0]) == ""
+
+
+def test_authorities_that_are_trusted_besides_stay_trusted_once(shake: Shake) -> None:
+    lost = make(HOSTS, NOW)
+    renewed = make(HOSTS, NOW, GOOD, GOOD[BUNDLE] + lost[BUNDLE])
+    assert len(x509.load_pem_x509_certificates(renewed[BUNDLE])) == 3
+    for served in (lost, GOOD, renewed):
+        assert shake(served, renewed[BUNDLE], HOSTS[0]) == ""
+    assert shake(GOOD, make(HOSTS, NOW, GOOD, b"nonsense")[BUNDLE], HOSTS[0]) == ""
+
+
+@pytest.mark.parametrize(
+    ("webhooks", "found"),
+    [
+        ([], b""),
+        ([{"name": "a"}, {"name": "b", "clientConfig": {"caBundle": ""}}], b""),
+        ([{"clientConfig": {"caBundle": "eA=="}}, {"clientConfig": {"caBundle": "eA=="}}], b"x"),
+        ([{"clientConfig": {"caBundle": "not base64"}}], b""),
+    ],
+)
+def test_what_a_configuration_trusts_is_read(webhooks: list[dict[str, Any]], found: bytes) -> None:
+    assert certificates.trusted({"webhooks": webhooks}) == found
 
 
 def test_an_authority_that_has_ended_is_not_kept() -> None:

@@ -77,6 +77,25 @@ def test_what_comes_later_and_what_has_no_tests_are_warnings() -> None:
     assert not judge(obj("AlertRule", sigma=SIGMA.partition("---")[0], tests=TESTS)).warnings
 
 
+SEARCH = {"query": "event.action:login", "condition": {"count": {"gte": 2}}}
+REPEATED = {"name": "t", "timeline": [{"event": {"event.action": "login"}, "repeat": {"count": 2}}]}
+
+
+def test_a_search_is_judged_with_its_tests() -> None:
+    good = [{**REPEATED, "expect": {"alerts": 1}}]
+    assert judge(obj("AlertRule", severity="low", search=SEARCH, tests=good)) == Judgement()
+    (problem,) = judge(
+        obj("AlertRule", severity="low", search=SEARCH, tests=[{**REPEATED, "expect": {"alerts": 2}}])
+    ).problems
+    assert (problem.path, "raised 1 alert, expected 2" in problem.message) == ("spec.tests[0].expect.alerts", True)
+
+
+def test_a_query_that_cannot_be_read_is_told_with_its_place() -> None:
+    (problem,) = judge(obj("AlertRule", severity="low", search={**SEARCH, "query": "a )"})).problems
+    assert problem.path == "spec.search.query"
+    assert "at character 3" in problem.message
+
+
 @pytest.mark.parametrize("place", [{"configMap": {"name": "o", "key": "k"}}, {"pvc": {"claimName": "o", "path": "k"}}])
 def test_tests_that_need_a_table_from_outside_are_not_run(place: dict[str, Any]) -> None:
     tests = [{"input": {"host.name": "a"}, "expect": {"labels.owner": "nobody knows"}}]

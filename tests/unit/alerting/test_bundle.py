@@ -31,6 +31,7 @@ rules = st.builds(
     tags=st.lists(names, max_size=3),
     version=names,
     incident=objects,
+    search=objects,
 )
 enrichments = st.builds(
     BundledEnrichment, name=names, hash=names, spec=objects, tables=st.dictionaries(names, names | objects, max_size=2)
@@ -85,3 +86,10 @@ def test_anything_else_is_refused(data: bytes) -> None:
 def test_any_bytes_are_a_bundle_or_refused(data: bytes) -> None:
     with pytest.raises(BundleError):
         decode(data)
+
+
+def test_a_search_survives_the_way_and_is_left_out_where_there_is_none() -> None:
+    data = encode(Bundle("shop", rules=(BundledRule("a", "", [{}]), BundledRule("b", "", [], search={"query": "*"}))))
+    assert [rule.search for rule in decode(data).rules] == [{}, {"query": "*"}]
+    # Workers of the version before know no such key, and refuse a bundle that has it.
+    assert ["search" in rule for rule in orjson.loads(data)["rules"]] == [False, True]

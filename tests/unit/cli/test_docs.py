@@ -103,7 +103,7 @@ def test_every_value_of_the_chart_that_is_named_exists(page: Path) -> None:
 def test_every_metric_that_is_named_exists(page: Path) -> None:
     known = text(Path("docs/reference/metrics.md"))
     for name in re.findall(
-        r"\bvedette_(?:gateway|worker|pipeline|responder|librarian|operator|admission)_\w*[a-z]\b", text(page)
+        r"\bvedette_(?:gateway|worker|pipeline|responder|scheduler|librarian|operator|admission)_\w*[a-z]\b", text(page)
     ):
         assert f"`{name}`" in known, name
 

@@ -14,7 +14,7 @@ from tests.helpers import until
 
 from vedette_backends.errors import UnavailableError
 from vedette_backends.store.embedded import EmbeddedStore, open_store
-from vedette_cli.pods import GATEWAY_HEAD, end_when_changed, head_poll
+from vedette_cli.pods import GATEWAY_HEAD, Pod, content, end_when_changed, head_poll
 from vedette_workers.status import BUNDLE, Vitals
 
 
@@ -139,10 +139,18 @@ def replace(mounted: Path, text: str) -> None:
 
 
 def test_a_process_ends_in_good_order_when_its_settings_change(mounted: Path, ended: Ended) -> None:
-    end_when_changed(mounted, every=0.01)
+    end_when_changed(mounted, content(mounted), every=0.01)
     replace(mounted, "amqps://two")
     assert ended.came.wait(20)
     assert ended.signals == [(os.getpid(), signal.SIGTERM)]
+
+
+def test_a_change_while_the_process_starts_is_not_missed(mounted: Path, ended: Ended) -> None:
+    pod = Pod("pipeline", "shop", mounted, 0)
+    assert (mounted / "rabbitmq-url").read_text() == "amqps://one"  # the settings are read
+    replace(mounted, "amqps://two")
+    end_when_changed(pod.backends, pod.settings, every=0.01)
+    assert ended.came.wait(20)
 
 
 def test_settings_that_were_written_again_as_they_are_end_nothing(mounted: Path, ended: Ended) -> None:
@@ -157,7 +165,7 @@ def test_settings_that_were_written_again_as_they_are_end_nothing(mounted: Path,
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Path, "iterdir", counted)
-        end_when_changed(mounted, every=0.01)
+        end_when_changed(mounted, content(mounted), every=0.01)
         replace(mounted, "amqps://one")
         assert looked.wait(20)
     assert ended.signals == []
@@ -168,7 +176,7 @@ def test_settings_that_were_written_again_as_they_are_end_nothing(mounted: Path,
 def test_a_folder_that_cannot_be_read_for_a_moment_ends_nothing(
     mounted: Path, ended: Ended, caplog: pytest.LogCaptureFixture
 ) -> None:
-    end_when_changed(mounted, every=0.01)
+    end_when_changed(mounted, content(mounted), every=0.01)
     away = mounted.with_name("away")
     mounted.rename(away)
     until(lambda: "cannot be read" in caplog.text, seconds=20, what="the process to look", pause=0.01)

@@ -17,6 +17,7 @@ from vedette_engine.alerting.ruletests import as_event, run_rule_tests
 from vedette_engine.detect.naive import matches
 from vedette_engine.detect.rule import Rule
 from vedette_engine.detect.sigma import compile_sigma
+from vedette_operator.rules import compile_rule
 
 DOCS = Path(__file__).parents[3] / "docs"
 PAGES = sorted([DOCS / "tutorial.md", *(DOCS / "howto").glob("*.md")])
@@ -44,6 +45,15 @@ def test_the_rule_in_the_text_passes_its_tests(name: str) -> None:
     results = run_rule_tests(model.spec, rules)
     assert len(results) == 2
     assert all(result.passed for result in results)
+
+
+def test_the_search_in_the_text_passes_its_tests() -> None:
+    (text,) = blocks(DOCS / "howto" / "scheduled-searches.md", "yaml")
+    (document,) = load_text(text, "scheduled-searches.md").documents
+    assert isinstance(document.model, AlertRule)
+    compiled = compile_rule(document.model.spec)
+    assert compiled.problems == ()
+    assert [result.passed for result in compiled.results] == [True, True]
 
 
 def test_the_tutorials_first_event_is_found_and_the_second_is_not() -> None:

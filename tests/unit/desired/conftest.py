@@ -14,6 +14,7 @@ from tests.servers import apiserver, elasticsearch, rabbitmq
 from tests.servers.apiserver import ApiServer
 from tests.servers.elasticsearch import Elasticsearch
 from tests.servers.rabbitmq import RabbitMQ
+from tests.unit.desired.tenants import World
 
 from vedette_backends.cluster.kube_resources import KubernetesResources
 from vedette_backends.cluster.kubernetes import connect
@@ -87,3 +88,18 @@ def resources(api_server: ApiServer) -> Iterator[KubernetesResources]:
 @pytest.fixture
 def owned(resources: KubernetesResources) -> Owned:
     return Owned(resources)
+
+
+@pytest.fixture
+def world(
+    api_server: ApiServer,
+    resources: KubernetesResources,
+    rabbitmq_server: RabbitMQ,
+    make_config: Callable[..., OperatorConfig],
+    namespace: str,
+) -> Iterator[World]:
+    api_server.namespace("vedette-system")
+    config = make_config(tenants=[namespace])
+    made = World(api_server, resources, rabbitmq_server, config, namespace)
+    yield made
+    made.close()

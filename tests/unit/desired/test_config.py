@@ -31,6 +31,10 @@ def test_names_that_are_given_count() -> None:
     assert not config.is_tenant("bank")
 
 
+def test_the_release_s_own_namespace_is_no_tenant() -> None:
+    assert not parse_config(LEAST + "tenants: [shop, vedette-system]").is_tenant("vedette-system")
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -44,6 +48,7 @@ def test_names_that_are_given_count() -> None:
         ("networkPolicy: {backends: [{cidrs: [10.0.0.0/33]}]}", "not a network"),
         ("networkPolicy: {backends: [{ports: [0]}]}", "at least 1"),
         ("responder: {tolerations: [{operator: Maybe}]}", "operator"),
+        ("scheduler: {scale: {minReplicas: 1}}", "scale"),
     ],
 )
 def test_a_mistake_is_told_with_its_line(text: str, told: str) -> None:

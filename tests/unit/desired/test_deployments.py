@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from tests.servers.apiserver import ApiServer
 
 from vedette_backends.cluster.kube_resources import KubernetesResources
-from vedette_backends.workloads.deployments import DeploymentWorkloads, problem
+from vedette_backends.workloads.deployments import NOT_READY, STARTING, DeploymentWorkloads, is_starting, problem
 from vedette_backends.workloads.protocol import Workload
 from vedette_operator.config import OperatorConfig
 from vedette_operator.desired import names, workloads
@@ -79,9 +80,11 @@ def test_a_deployment_runs_when_all_of_its_newest_version_does(
     crew.reconcile([Workload("one", [], replicas=2)])
     (before,) = crew.status()
     assert (before.wanted, before.running, before.problem) == (2, 0, "its pods are starting")
+    assert is_starting(before)
     _set_status(api_server, namespace, "one", updatedReplicas=2, replicas=2, readyReplicas=2, availableReplicas=2)
     (after,) = crew.status()
     assert (after.running, after.problem) == (2, "")
+    assert not is_starting(after)
     _set_status(api_server, namespace, "one", updatedReplicas=1, replicas=3, readyReplicas=2, availableReplicas=2)
     (rolling,) = crew.status()
     assert (rolling.running, rolling.problem) == (2, "its pods are starting")
@@ -115,6 +118,11 @@ def test_a_deployment_that_is_not_there_says_so(
     resources.delete("apps/v1", "Deployment", namespace, "one")
     (status,) = crew.status()
     assert status.problem == "its Deployment is not there yet"
+    assert is_starting(status)
+
+
+MINUTE_LATER = dt.datetime(2026, 11, 22, 10, 1, tzinfo=dt.UTC).timestamp()
+"""A minute after the pods of these tests were made."""
 
 
 def pod_of(name: str = "p", created: str = "2026-11-22T10:00:00Z", **status: Any) -> Mapping[str, Any]:
@@ -158,7 +166,7 @@ NO_NODE = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"
     ],
 )
 def test_a_person_understands_why_a_pod_does_not_run(pod: Mapping[str, Any], told: str) -> None:
-    assert told in problem({"status": {}}, [pod])
+    assert told in problem({"status": {}}, [pod], MINUTE_LATER)
 
 
 def test_the_newest_pod_that_says_something_counts() -> None:
@@ -172,7 +180,50 @@ def test_a_quota_and_a_deadline_are_told_too() -> None:
     quota = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota"}
     assert problem({"status": {"conditions": [quota]}}, []) == "pods cannot be created: exceeded quota"
     late = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
-    assert "do not become ready" in problem({"status": {"conditions": [late]}}, [pod_of()])
+    assert problem({"status": {"conditions": [late]}}, [pod_of()], MINUTE_LATER) == NOT_READY
+
+
+def running(ready_since: str) -> Mapping[str, Any]:
+    """A pod whose container began at 10:00:02 and that is not ready since then, or since it was."""
+    state = {"running": {"startedAt": "2026-11-22T10:00:02Z"}}
+    ready = {"type": "Ready", "status": "False", "lastTransitionTime": ready_since}
+    return pod_of(containerStatuses=container(state=state), conditions=[ready])
+
+
+def deployed() -> Mapping[str, Any]:
+    """A Deployment whose pods were all ready once."""
+    done = {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}
+    lost = {"type": "Available", "status": "False", "lastTransitionTime": "2026-11-22T10:00:00Z"}
+    metadata = {"name": "one", "creationTimestamp": "2026-11-20T10:00:00Z"}
+    return {
+        "metadata": metadata,
+        "spec": {"progressDeadlineSeconds": 300},
+        "status": {"conditions": [done, lost]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("pods", "told"),
+    [
+        ([], STARTING),  # one is about to be made: it was scaled from none, or the last one was evicted
+        ([running("2026-11-22T10:00:01Z")], STARTING),
+        ([running("2026-11-22T10:00:40Z")], NOT_READY),
+    ],
+)
+def test_pods_that_were_ready_are_not_starting(pods: list[Mapping[str, Any]], told: str) -> None:
+    assert problem(deployed(), pods, MINUTE_LATER) == told
+
+
+@pytest.mark.parametrize("pods", [[], [running("2026-11-22T10:00:01Z")]])
+def test_pods_that_had_their_time_to_become_ready_are_not_starting(pods: list[Mapping[str, Any]]) -> None:
+    assert problem(deployed(), pods, MINUTE_LATER + 200) == STARTING
+    assert problem(deployed(), pods, MINUTE_LATER + 300) == NOT_READY
+
+
+def test_a_pod_that_ends_does_not_speak_for_the_one_in_its_place() -> None:
+    old = running("2026-11-22T10:00:40Z")
+    ending = {**old, "metadata": {**old["metadata"], "deletionTimestamp": "2026-11-22T10:00:50Z"}}
+    assert problem(deployed(), [ending], MINUTE_LATER) == STARTING
 
 
 def _set_status(server: ApiServer, namespace: str, name: str, **fields: Any) -> None:

@@ -57,6 +57,7 @@ def configs(draw: st.DrawFn) -> OperatorConfig:
             "tenants": ["shop"],
             "pipeline": pods,
             "responder": pods,
+            "scheduler": pods,
             "keda": {"enabled": draw(st.booleans())},
             "networkPolicy": {"enabled": draw(st.booleans()), "backends": [{"cidrs": ["10.0.0.0/8"], "ports": [5671]}]},
         }
@@ -64,14 +65,16 @@ def configs(draw: st.DrawFn) -> OperatorConfig:
 
 
 def everything(config: OperatorConfig, found: Sequence[Source], mounted: Sequence[str] = ()) -> list[Mapping[str, Any]]:
-    """All manifests of a namespace but its Secrets."""
+    """All manifests of a namespace that has scheduled searches, but its Secrets."""
     owners = names.owners((source.name, source.uid) for source in found)
     around = Surroundings(config, "shop", "hash-of-the-secret", owners, mounted)
+    components = [*access.ALWAYS, names.SCHEDULER]
+    plans = workloads.plans(config, "shop", found, searches=True)
     return [
-        *access.accounts(config, "shop", owners),
-        *access.network_policies(config, "shop", owners),
+        *access.accounts(config, "shop", owners, components),
+        *access.network_policies(config, "shop", owners, components),
         access.keda_authentication("shop", owners, ca=True),
-        *(one for plan in workloads.plans(config, "shop", found) for one in workloads.manifests(plan, around, 1)),
+        *(one for plan in plans for one in workloads.manifests(plan, around, 1)),
     ]
 
 
@@ -142,6 +145,7 @@ def test_only_responders_have_a_token(config: OperatorConfig, found: list[Source
     manifests = everything(config, found)
     accounts = of_kind(manifests, "ServiceAccount")
     assert accounts["vedette-pipeline"]["automountServiceAccountToken"] is False
+    assert accounts["vedette-scheduler"]["automountServiceAccountToken"] is False
     for pod in pods(manifests):
         responder = pod["serviceAccountName"] == "vedette-responder"
         assert pod["automountServiceAccountToken"] is responder
@@ -191,6 +195,20 @@ def test_a_namespace_has_workers_exactly_if_it_has_sources(config: OperatorConfi
     assert bool(plans) == bool(found)
     assert [plan.name for plan in plans if plan.component == "responder"] == ["vedette-responder"] * bool(found)
     assert len({plan.name for plan in plans}) == len(plans)
+
+
+@few
+@given(configs(), sources)
+def test_a_namespace_has_one_scheduler_exactly_if_it_has_sources_and_searches(
+    config: OperatorConfig, found: list[Source]
+) -> None:
+    assert all(plan.component != "scheduler" for plan in workloads.plans(config, "shop", found))
+    plans = [plan for plan in workloads.plans(config, "shop", found, searches=True) if plan.component == "scheduler"]
+    assert [plan.name for plan in plans] == ["vedette-scheduler"] * bool(found)
+    for plan in plans:
+        assert (plan.scaling, plan.consumes) == (None, ())
+        assert plan.args[:2] == ("worker", "scheduler")
+        assert _values(plan, "--namespace") == ["shop"]
 
 
 @few
@@ -264,13 +282,17 @@ def test_equal_inputs_give_equal_manifests(config: OperatorConfig, found: list[S
 
 # networks ------------------------------------------------------------------------------------------------------------
 def test_a_pod_may_reach_names_and_backends_and_only_responders_the_api_server(config: OperatorConfig) -> None:
-    policies = {one["metadata"]["name"]: one["spec"] for one in access.network_policies(config, "shop")}
-    assert set(policies) == {"vedette-pipeline", "vedette-responder"}
+    components = [*access.ALWAYS, names.SCHEDULER]
+    found = access.network_policies(config, "shop", (), components)
+    policies = {one["metadata"]["name"]: one["spec"] for one in found}
+    assert set(policies) == {"vedette-pipeline", "vedette-responder", "vedette-scheduler"}
     for spec in policies.values():
         assert spec["policyTypes"] == ["Ingress", "Egress"]
-        assert spec["ingress"] == [{"ports": [{"port": 9090, "protocol": "TCP"}]}]
+        everybody: list[dict[str, Any]] = [{"namespaceSelector": {}}]
+        assert spec["ingress"] == [{"from": everybody, "ports": [{"port": 9090, "protocol": "TCP"}]}]
     ports = {name: _ports(spec["egress"]) for name, spec in policies.items()}
     assert ports["vedette-pipeline"] == {("UDP", 53), ("TCP", 53), ("TCP", 5671), ("TCP", 9200)}
+    assert ports["vedette-scheduler"] == ports["vedette-pipeline"]
     assert ports["vedette-responder"] - ports["vedette-pipeline"] == {("TCP", 443), ("TCP", 6443)}
 
 
@@ -288,7 +310,8 @@ def test_networks_and_labels_become_peers(make_config: Any) -> None:
         "podSelector": {"matchLabels": {"app": "rabbitmq"}},
     }
     assert spec["egress"] == [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}, labelled]}]
-    assert spec["ingress"][0]["from"] == [{"podSelector": {"matchLabels": {"a": "b"}}}]
+    anywhere = {"namespaceSelector": {}, "podSelector": {"matchLabels": {"a": "b"}}}
+    assert spec["ingress"][0]["from"] == [anywhere]
 
 
 def test_policies_can_be_switched_off(make_config: Any) -> None:

@@ -222,6 +222,20 @@ def test_a_broker_that_cannot_be_opened_gives_503_until_it_can(site: Any) -> Non
         assert client.post("/events", b"{}").status_code == 200
 
 
+def test_a_broker_that_is_away_does_not_fill_the_log(
+    site: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vedette_workers.gateway.publisher.QUIET", 3600.0)
+
+    def brokers(_: str) -> Any:
+        raise UnavailableError("away")
+
+    with site.client(brokers=brokers) as client:
+        for _ in range(20):
+            assert client.post("/events", b"{}").status_code == 503
+    assert [record.message for record in caplog.records] == ["publishing in shop failed (and 0 times before): away"]
+
+
 def test_closing_finishes_what_was_begun_and_takes_nothing_new(gate: Gate, site: Any) -> None:
     async def work() -> None:
         publisher, submit, flight, _ = lane(gate)

@@ -160,12 +160,12 @@ class World:
         self.written.clear()
         self._open()
 
-    def beat(self, **body: Any) -> None:
+    def beat(self, worker: str = "pipeline", **body: Any) -> None:
         """Heartbeats of the pipelines, each with the bundle in force unless told otherwise."""
         for namespace in list(self.controller.spaces) or ["shop"]:
             store = self.store(namespace)
             full = {"role": "pipeline", "bundle": store.head("bundle") or "", "errors": [], "sources": {}, **body}
-            store.put_heartbeat(Heartbeat("pipeline", "1", time.time_ns() // 1_000_000, full))
+            store.put_heartbeat(Heartbeat(worker, "1", time.time_ns() // 1_000_000, full))
 
     # what is seen ---------------------------------------------------------------------------------------------------
     def status(self, kind: str, name: str) -> Mapping[str, Any]:

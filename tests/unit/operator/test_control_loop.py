@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+import yaml
 
-from vedette_backends.cluster.protocol import Key
+from vedette_backends.cluster.protocol import Key, Object
 from vedette_backends.errors import UnavailableError
 from vedette_operator.observe import Patience
+from vedette_operator.provision import NoProvisioner
 
 Manifest = Callable[..., str]
 
@@ -273,3 +275,59 @@ def test_a_status_that_could_not_be_written_is_written_later(
         world.put(rule=make_rule())
     world.settle()
     assert world.conditions("AlertRule", "marked")["Ready"] == ("True", "AllGood")
+
+
+# deletion ------------------------------------------------------------------------------------------------------------
+class Ending(NoProvisioner):
+    """Lets an object go as soon as the workers have."""
+
+    def __init__(self) -> None:
+        self.asked: list[bool] = []
+
+    def finish(self, item: Object, others: Sequence[Object], *, left: bool) -> bool:
+        assert (item.key.name, [other.key.name for other in others]) == ("app", ["other"])
+        self.asked.append(left)
+        return left
+
+
+def test_a_source_that_is_deleted_is_let_go_of_when_every_worker_has_a_bundle_without_it(
+    world: Any, make_source: Manifest, make_secret: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ending = Ending()
+    world.cluster.create(yaml.safe_load(make_source()), manager="people")
+    world.put(other=make_source("other"), secret=make_secret())
+    monkeypatch.setattr(world.controller, "_provisioner", ending)
+    before = world.store().head("bundle")
+    live = world.cluster.get(Key("LogSource", "shop", "app"))
+    metadata = {**live.manifest["metadata"], "deletionTimestamp": "2026-11-22T10:00:00Z"}
+    world.cluster.apply({**live.manifest, "metadata": metadata}, manager="people")
+    world.controller.step(0.05)
+    assert list(world.bundle().sources) == ["other"]
+    world.controller.step(0)
+    assert ending.asked == [False, False]
+    world.beat()
+    world.beat(worker="late", bundle=before)
+    world.controller.step(0)
+    world.beat(worker="late")
+    world.controller.step(0)
+    world.controller.step(0)
+    assert ending.asked == [False, False, False, True]
+
+
+def test_a_source_whose_policy_needs_no_store_can_go_while_that_is_down(
+    world: Any, make_source: Manifest, make_secret: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ending = Ending()
+    world.cluster.create(yaml.safe_load(make_source()), manager="people")
+    world.put(other=make_source("other"), secret=make_secret())
+    monkeypatch.setattr(world.controller, "_provisioner", ending)
+    live = world.cluster.get(Key("LogSource", "shop", "app"))
+    metadata = {**live.manifest["metadata"], "deletionTimestamp": "2026-11-22T10:00:00Z"}
+    world.cluster.apply({**live.manifest, "metadata": metadata}, manager="people")
+
+    def down() -> Any:
+        raise UnavailableError("connection refused")
+
+    monkeypatch.setattr(world.store(), "heartbeats", down)
+    world.controller.step(0.05)
+    assert ending.asked == [False]

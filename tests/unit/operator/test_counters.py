@@ -1,4 +1,4 @@
-"""Counters in the status of a source: written when they changed, and not more often than asked for."""
+"""The status of a source: counters are written when they changed, and not more often than asked for."""
 
 from __future__ import annotations
 
@@ -81,3 +81,18 @@ def test_what_could_not_be_written_is_written_later(desk: Desk) -> None:
     assert desk.look(1) == []
     desk.observer.forget([KEY])
     assert len(desk.look(1)) == 1
+
+
+def test_the_workers_of_a_new_namespace_are_starting_before_they_are_missing(desk: Desk) -> None:
+    desk.now += 60_000  # the operator has run for a while
+
+    def available() -> list[str]:
+        written = [status["conditions"] for _, status in desk.observer.observe(desk.space, desk.store)]
+        return [one["reason"] for conditions in written for one in conditions if one["type"] == "Available"]
+
+    assert available() == ["Starting"]
+    desk.now += Patience().starting
+    assert available() == ["NoWorkers"]
+    desk.look()
+    desk.now += Patience().alive
+    assert available() == ["NoWorkers"]

@@ -147,3 +147,29 @@ def test_secrets_are_read_again_after_a_while_and_missing_ones_sooner(monkeypatc
     now[0] += 1
     assert feed.secret(*place) == b"second"
     assert secrets.asked == 3
+
+
+def test_a_kind_of_which_nothing_is_left_has_everything_looked_at_again(cluster: LocalCluster, feed: Feed) -> None:
+    """Its watch was broken while the last objects went, and told nothing of the empty list with which it began anew."""
+    manifest = {"apiVersion": "vedette.dev/v1alpha1", "kind": KEY.kind, "metadata": rule(1).manifest["metadata"]}
+    cluster.apply(manifest, manager="x")
+    feed.list(KEY.kind)
+
+    def has_any(kind: str) -> bool:
+        return bool(cluster.list(kind))
+
+    feed.look_for_emptied(has_any)
+    assert not feed.must_resync()
+    cluster.delete(KEY)
+    feed.look_for_emptied(has_any)
+    assert feed.must_resync()
+    assert feed.list(KEY.kind) == []  # as the control loop does then
+    feed.look_for_emptied(has_any)
+    assert not feed.must_resync()
+
+
+def test_a_list_of_one_namespace_says_nothing_of_the_others(feed: Feed) -> None:
+    feed.put(Change.SET, rule(1))
+    feed.list(KEY.kind, "elsewhere")
+    feed.put(Change.SET, rule(1))
+    assert seen(feed) == [(Change.SET, 1)]

@@ -249,8 +249,8 @@ def test_the_webhook_gets_a_certificate_that_the_api_server_trusts_and_keeps_it(
     )
     house.keeping.prepare()
     assert house.resources.applied == [
-        "Secret/vedette-webhook-tls",
         "ValidatingWebhookConfiguration/vedette-webhook",
+        "Secret/vedette-webhook-tls",
     ]
     secret = house.resources.objects["Secret", "vedette-system", "vedette-webhook-tls"]["data"]
     trusted = house.resources.objects["ValidatingWebhookConfiguration", "", "vedette-webhook"]["webhooks"]

@@ -103,6 +103,69 @@ def test_everything_that_is_wrong_with_a_rule_is_told_at_once_with_path_and_line
     assert world.status("AlertRule", "marked")["tests"] == {"passed": 0, "failed": 0, "notRun": 1}
 
 
+SEARCH = """
+apiVersion: vedette.dev/v1alpha1
+kind: AlertRule
+metadata: {name: spray, namespace: shop}
+spec:
+  severity: high
+  owner: soc
+  search:
+    query: event.action:login
+    groupBy: [source.ip]
+    condition: {count: {gte: 2}}
+  incident: {open: auto, groupBy: [source.ip]}
+  tests:
+  - name: two within the window
+    timeline: [{event: {event.action: login}, repeat: {count: 2, every: 4m}}]
+    expect: {alerts: 1}
+"""
+
+
+def test_a_good_search_is_in_the_bundle(world: Any) -> None:
+    world.put(rule=SEARCH)
+    conditions = world.conditions("AlertRule", "spray")
+    assert conditions["Accepted"] == ("True", "Valid")
+    assert conditions["Tested"] == ("True", "TestsPassed")
+    assert conditions["DataAvailable"] == ("Unknown", "Query")
+    assert world.condition("AlertRule", "spray", "Accepted")["message"] == "searches every 1m in windows of 5m"
+    (rule,) = world.bundle().rules
+    assert (rule.sigma, rule.severity, rule.owner) == ([], "high", "soc")
+    assert rule.search == {
+        "query": "event.action:login",
+        "every": 60_000,
+        "window": 300_000,
+        "groupBy": ["source.ip"],
+        "count": {"gte": 2},
+    }
+    assert rule.incident == {"groupBy": ["source.ip"], "within": 86_400_000}
+    documented(world)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "conditions", "path"),
+    [
+        ("query: event.action:login", "query: 'event.action:('", {"Accepted": ("False", "Invalid")}, "query"),
+        ("query: event.action:login", "query: 'a:/(b{900}){900}/'", {"Accepted": ("False", "Invalid")}, "query"),
+        ("query: event.action:login", "query: 'a:/.*b.{300}/'", {"Accepted": ("False", "Invalid")}, "query"),
+        ("[source.ip]\n    cond", "['@timestamp']\n    cond", {"Accepted": ("False", "Invalid")}, "groupBy[0]"),
+        ("gte: 2", "lt: 2", {"Accepted": ("False", "NotYetSupported")}, "condition.count.lt"),
+        ("gte: 2", "gte: 3", {"Accepted": ("True", "Valid"), "Tested": ("False", "TestsFailed")}, ""),
+    ],
+)
+def test_a_search_that_is_not_good_is_not_in_the_bundle(
+    world: Any, old: str, new: str, conditions: dict[str, tuple[str, str]], path: str
+) -> None:
+    assert old in SEARCH
+    world.put(rule=SEARCH.replace(old, new))
+    found = world.conditions("AlertRule", "spray")
+    assert {name: found[name] for name in conditions} == conditions
+    told = world.status("AlertRule", "spray")["problems"][0]["path"]
+    assert told == (f"spec.search.{path}" if path else "spec.tests[0].expect.alerts")
+    assert world.rules() == {}
+    documented(world)
+
+
 CORRELATION = """
 apiVersion: vedette.dev/v1alpha1
 kind: AlertRule

@@ -114,6 +114,28 @@ def test_a_rule_is_live_exactly_on_workers_whose_bundle_holds_what_is_in_force(
     assert all(live(space, name, repr(sorted(history[-1].items()))) for name in history[-1])
 
 
+# sources that go -----------------------------------------------------------------------------------------------------
+def with_sources(*names: str) -> Bundle:
+    return Bundle(namespace="shop", sources={name: {"dataset": name} for name in names}, enrichments=[], rules=[])
+
+
+def test_workers_have_left_a_source_when_their_bundle_is_one_without_it() -> None:
+    space = Space("shop", with_sources("web", "db"), "h0")
+    assert not space.is_left("web", ["h0"])
+    assert not space.is_left("web", [])  # the bundle without it is not in force yet
+    space.in_force(with_sources("db"), "h1")
+    space.in_force(with_sources("db", "mail"), "h2")
+    assert not space.is_left("web", ["h2", "h0"])
+    assert not space.is_left("web", ["h2", "unheard of"])
+    assert space.is_left("web", ["h1", "h2"])
+    assert space.is_left("web", [])
+    space.in_force(with_sources("db", "web"), "h3")
+    assert not space.is_left("web", ["h1", "h2", "h3"])
+    space.in_force(with_sources("db"), "h4")
+    assert not space.is_left("web", ["h1"])
+    assert space.is_left("web", ["h4"])
+
+
 # Loaded --------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("beats", "expected"),

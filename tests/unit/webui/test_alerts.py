@@ -107,6 +107,18 @@ def test_undo_brings_back_what_was(queue: Any, ana: Any, post: Post) -> None:
     assert (workflow["status"], workflow["disposition"], workflow["owner"]) == ("acknowledged", "", "ana")
 
 
+@pytest.mark.parametrize(
+    "workflow",
+    [{}, {"status": "new"}, {"status": "closed"}, {"owner": ""}, {"disposition": ""}, {"status": "acknowledged"}],
+    ids=str,
+)
+def test_undo_takes_the_rights_of_what_it_undoes(queue: Any, post: Post, workflow: dict[str, str]) -> None:
+    before = queue.store.get_alert("alert-3")
+    items = json.dumps([{"id": "alert-3", "version": before.version, "workflow": workflow}])
+    assert post(queue.visitor("vic-token"), "/alerts/undo", {"items": items}).status_code == 403
+    assert queue.store.get_alert("alert-3") == before
+
+
 def test_undo_does_not_touch_what_somebody_changed_since(queue: Any, ana: Any, post: Post) -> None:
     answer = post(ana, "/alerts/actions", {"action": "acknowledge", "alert": "alert-1:1"}, **{"hx-request": "true"})
     undo = json.loads(answer.headers["hx-trigger"])["toast"]["undo"]

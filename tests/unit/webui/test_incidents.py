@@ -9,6 +9,7 @@ import pytest
 
 from vedette_backends.cluster.protocol import Key
 from vedette_crds.problems import ProblemsError
+from vedette_webui import auth
 
 Post = Callable[..., Any]
 HTMX = {"hx-request": "true"}
@@ -211,3 +212,31 @@ def test_an_incident_that_does_not_exist_says_so(ana: Any, post: Post) -> None:
         post(ana, "/incidents/inc-20200101-0000000000/notes", {"id": "0000000000001-abcdefab", "text": "x"}).status_code
         == 404
     )
+
+
+def test_notes_are_for_those_who_may_read_them(
+    world: Any, ana: Any, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.alert(1)
+    name = escalate(world, ana, post)
+    note = {"text": "the password was hunter2", "id": "0001795000000000-0001"}
+    assert post(ana, f"/incidents/{name}/notes", note).status_code == 303
+    viewer = world.visitor("vic-token")
+    assert "hunter2" in viewer.get(f"/incidents/{name}").text
+    monkeypatch.setitem(auth.RIGHTS, "viewer", auth.RIGHTS["viewer"] - {auth.Right("list", "notes")})
+    page = viewer.get(f"/incidents/{name}").text
+    assert "hunter2" not in page
+    assert "You may not read the notes" in page
+
+
+def test_adding_to_the_incident_of_another_alert_takes_the_right_to_change_it(
+    world: Any, ana: Any, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.alert(1)
+    world.alert(2)
+    escalate(world, ana, post)
+    monkeypatch.setitem(auth.RIGHTS, "responder", auth.RIGHTS["responder"] - {auth.Right("patch", "incidents")})
+    versions = [world.store.get_alert(f"alert-{number}").version for number in (1, 2)]
+    chosen = [f"alert-{number}:{version}" for number, version in zip((1, 2), versions, strict=True)]
+    assert post(world.visitor("bo-token"), "/alerts/escalate", {"alert": chosen}).status_code == 403
+    assert "incident" not in world.store.get_alert("alert-2").workflow

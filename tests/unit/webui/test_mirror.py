@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,15 +14,22 @@ from tests.helpers import until
 from vedette_backends.cluster.local import LocalCluster
 from vedette_backends.cluster.protocol import Key, Object
 from vedette_backends.errors import UnavailableError
+from vedette_backends.store.embedded import open_store
 from vedette_webui import mirror as module
 from vedette_webui.mirror import Mirror
+from vedette_webui.pages import incidents
 
 
 class Counting(LocalCluster):
-    """Counts lists, and can be down."""
+    """Counts questions, and can be down."""
 
     lists = 0
+    gets = 0
     down = False
+
+    def get(self, key: Key) -> Object | None:
+        self.gets += 1
+        return super().get(key)
 
     def list(self, kind: str, namespace: str | None = None) -> list[Object]:
         if self.down:
@@ -83,6 +92,35 @@ def test_many_questions_cost_one_list_of_each_kind(cluster: Counting, mirror: Mi
         create(cluster, "LogSource", f"s{number}")
         until(lambda count=number + 1: len(mirror.of("LogSource")) == count, seconds=10, what="the source")  # type: ignore[misc] # mypy does not infer defaults
     assert cluster.lists == len(module.KINDS)
+
+
+def test_one_object_is_told_without_asking_for_it(cluster: Counting, mirror: Mirror) -> None:
+    key = Key("Incident", "shop", "a")
+    assert mirror.get(key) is None
+    create(cluster, "Incident", "a", title="old")
+    until(lambda: mirror.get(key) is not None, seconds=10, what="the new one")
+    cluster.patch_status(key, {"alerts": 3})
+    until(
+        lambda: (found := mirror.get(key)) is not None and found.status == {"alerts": 3}, seconds=10, what="the status"
+    )
+    cluster.delete(key)
+    until(lambda: mirror.get(key) is None, seconds=10, what="the end")
+    assert cluster.gets == 0
+
+
+def test_the_page_of_an_incident_waits_for_news_without_asking_the_cluster(
+    cluster: Counting, mirror: Mirror, tmp_path: Path
+) -> None:
+    create(cluster, "Incident", "a", title="old")
+    with contextlib.closing(open_store(tmp_path / "store", writer=True)) as store:
+        visit: Any = SimpleNamespace(desk=SimpleNamespace(objects=mirror), namespace="shop", store=store)
+        before = incidents.state(visit, "a")
+        cluster.patch_status(Key("Incident", "shop", "a"), {"alerts": 3})
+        until(lambda: incidents.state(visit, "a") != before, seconds=10, what="the change")
+        changed = incidents.state(visit, "a")
+        store.put_record("notes", "a", "n1", {"text": "x"})
+        assert incidents.state(visit, "a") != changed
+    assert cluster.gets == 0
 
 
 def test_rules_are_kept_without_their_tests(cluster: Counting, mirror: Mirror) -> None:

@@ -13,6 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from vedette_backends.broker.embedded import open_broker
 from vedette_backends.cluster.local import LocalCluster
 from vedette_backends.store.embedded import open_store
+from vedette_engine.alerting.bundle import BundledRule
+from vedette_engine.alerting.searches import SearchSpec
+from vedette_engine.query.tree import MatchAll
 from vedette_workers.librarian.worker import Librarian
 from vedette_workers.librarian.worker import Settings as LibrarianSettings
 from vedette_workers.metrics import METRICS, Exposition
@@ -20,10 +23,15 @@ from vedette_workers.pipeline.worker import PipelineWorker
 from vedette_workers.pipeline.worker import Settings as PipelineSettings
 from vedette_workers.responder.worker import ResponderWorker
 from vedette_workers.responder.worker import Settings as ResponderSettings
+from vedette_workers.scheduler.plan import Entry
+from vedette_workers.scheduler.round import Scheduled
+from vedette_workers.scheduler.worker import SchedulerWorker
+from vedette_workers.scheduler.worker import Settings as SchedulerSettings
 from vedette_workers.status import StatusServer
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "metrics.md"
-Worker = PipelineWorker | ResponderWorker | Librarian
+SEARCH = BundledRule("guesses", "h", ())
+Worker = PipelineWorker | ResponderWorker | SchedulerWorker | Librarian
 
 
 @pytest.fixture
@@ -34,6 +42,7 @@ def workers(tmp_path: Path) -> Iterator[dict[str, Worker]]:
     yield {
         "pipeline": PipelineWorker(PipelineSettings("shop"), store, broker, lambda *_: lambda *_: None),
         "responder": ResponderWorker(ResponderSettings("shop"), store, broker, cluster),
+        "scheduler": SchedulerWorker(SchedulerSettings("shop"), store, broker),
         "librarian": Librarian(LibrarianSettings(), store, lambda _: store, lambda _: broker),
     }
     for opened in (cluster, broker, store):
@@ -68,10 +77,12 @@ def count_something(worker: Any) -> None:
     counters.letters["TooLarge"] += 1
 
 
-@pytest.mark.parametrize("role", ["pipeline", "responder", "librarian"])
+@pytest.mark.parametrize("role", ["pipeline", "responder", "scheduler", "librarian"])
 def test_a_worker_exposes_the_table_s_metrics_and_no_others(workers: Any, scrape: Any, role: str) -> None:
     if role == "pipeline":
         count_something(workers[role])
+    if role == "scheduler":
+        workers[role].plan.entries["guesses"] = Entry(Scheduled(SEARCH, SearchSpec("*", 1, 1), MatchAll()), 0.0)
     found = scrape(role)
     wanted = {spec.name: spec for spec in METRICS if role in spec.roles}
     assert {name for name in found if not name.startswith("process_")} == wanted.keys()

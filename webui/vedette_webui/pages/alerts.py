@@ -12,7 +12,7 @@ from starlette.responses import Response
 from vedette_backends.cluster.protocol import Object
 from vedette_backends.errors import ConflictError, NotFoundError
 from vedette_backends.store.protocol import Alert, AlertFilter, StoredEvent
-from vedette_webui import chart, why
+from vedette_webui import chart, searched, why
 from vedette_webui import show as showing
 from vedette_webui.entities import entities
 from vedette_webui.journal import note_change
@@ -103,6 +103,7 @@ def show(visit: Visit) -> Response:
         detection=detection,
         events=events,
         explanation=explanation,
+        searched=searched.read(detection),
         matched=why.matched(explanation),
         similar=[other for other in similar.alerts if other.id != alert.id][:6],
         similar_total=max(similar.total - 1, 0),
@@ -206,9 +207,10 @@ _BLANK: dict[str, str] = {"status": "new", "owner": "", "disposition": ""}
 
 def _need_for(visit: Visit, workflow: Mapping[str, Any]) -> None:
     """Whoever closes or opens again disposes of an alert; everything else is part of acknowledging it."""
-    if "disposition" in workflow or workflow.get("status") == "closed":
+    disposing = "disposition" in workflow or workflow.get("status") == "closed"
+    if disposing:
         visit.need("dispose", "alerts")
-    if "owner" in workflow or workflow.get("status") == "acknowledged":
+    if not disposing or "owner" in workflow or workflow.get("status") == "acknowledged":
         visit.need("acknowledge", "alerts")
 
 

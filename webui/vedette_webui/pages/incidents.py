@@ -69,7 +69,7 @@ def show(visit: Visit) -> Response:
         spec=spec(found),
         latest=latest,
         state=seen,
-        notes=visit.store.list_records("notes", found.key.name),
+        notes=visit.store.list_records("notes", found.key.name) if visit.can("list", "notes") else None,
         alerts=linked,
         phases=PHASES,
         dispositions=DISPOSITIONS,
@@ -85,8 +85,7 @@ def escalate(visit: Visit) -> Response:
     name = visit.text("incident", 63)
     taken = next((str(alert.workflow["incident"]) for alert in found if alert.workflow.get("incident")), "")
     if not name:
-        if not taken:
-            visit.need("create", "incidents")
+        visit.need(*(("patch", "incidents", taken) if taken else ("create", "incidents")))
         name = taken or _open(visit, found)
     else:
         visit.need("patch", "incidents", name)
@@ -185,8 +184,8 @@ def find(visit: Visit) -> Object:
 
 
 def state(visit: Visit, name: str) -> str:
-    """Changes whenever the incident or something written on it does."""
-    found = visit.desk.objects.cluster.get(Key("Incident", visit.namespace, name))
+    """Changes whenever the incident or something written on it does; open pages ask for it all the time."""
+    found = visit.desk.objects.get(Key("Incident", visit.namespace, name))
     notes: list[Record] = visit.store.list_records("notes", name)
     return f"{found.version if found else 0}.{len(notes)}.{sum(each.version for each in notes)}"
 

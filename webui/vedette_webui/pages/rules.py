@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from vedette_backends.cluster.protocol import Key, Object
 from vedette_backends.store.protocol import AlertFilter
-from vedette_webui import health, timespan
+from vedette_webui import health, searched, timespan
 from vedette_webui.health import State
 from vedette_webui.pages.alerts import alert_chart
 from vedette_webui.render import SEVERITIES
@@ -96,6 +96,7 @@ def show(visit: Visit) -> Response:
         row=row(rule, figures, recent.total) if rule else None,
         spec=spec,
         sigma=sigma if isinstance(sigma, str) else "",
+        search=searched.of_rule(spec),
         manifest=text,
         tests=[each for each in tests if isinstance(each, dict)] if isinstance(tests, list) else [],
         results=rule.status.get("tests", {}) if rule else {},

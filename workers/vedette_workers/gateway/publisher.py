@@ -26,6 +26,9 @@ from vedette_workers.gateway.sources import Source
 
 _log = logging.getLogger(__name__)
 
+QUIET = 10.0
+"""Seconds between two lines of the log on failures in one namespace: while the broker is away, every request fails."""
+
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
@@ -247,6 +250,8 @@ class _Caller:
         self._metrics = metrics
         self._now = now
         self._broker: Broker | None = None
+        self._warn_again = 0.0
+        self._untold = 0
 
     def publish(self, requests: Sequence[tuple[Source, Parsed]]) -> list[BaseException | None]:
         """One outcome per request. A full or missing queue, or a refused message, fails its own source only."""
@@ -268,7 +273,7 @@ class _Caller:
             self._broker.publish(batch)
         except BackendError as error:
             self._metrics.add("publish_errors_total", self._namespace, type(error).__name__)
-            _log.warning("publishing in %s failed: %s", self._namespace, error)
+            self._warn(error)
             return error
         except Exception as error:  # noqa: BLE001 # whatever it is: requests must be answered, the lane must live on
             self._metrics.add("publish_errors_total", self._namespace, type(error).__name__)
@@ -277,6 +282,14 @@ class _Caller:
         self._metrics.published(time.monotonic() - started)
         self._metrics.add("messages_total", self._namespace, by=len(batch))
         return None
+
+    def _warn(self, error: BackendError) -> None:
+        now = time.monotonic()
+        if now < self._warn_again:
+            self._untold += 1
+            return
+        _log.warning("publishing in %s failed (and %d times before): %s", self._namespace, self._untold, error)
+        self._warn_again, self._untold = now + QUIET, 0
 
     def close(self) -> None:
         if self._broker is not None:

@@ -12,11 +12,11 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from vedette_backends.broker.protocol import Broker, Consumer, Message
+from vedette_backends.broker.protocol import Broker, Consumer
 from vedette_backends.errors import BackendError, NotFoundError
 from vedette_backends.store.protocol import DeadLetter, ItemResult, NewEvent, Outcome, Store
-from vedette_engine.alerting import notices
-from vedette_engine.wire import ALERT_QUEUE, is_content_key
+from vedette_engine.wire import is_content_key
+from vedette_workers.notify import tell_responder
 from vedette_workers.pipeline.counters import Counters
 from vedette_workers.pipeline.effects import Effects
 
@@ -156,15 +156,7 @@ class Committer:
             for notice, result in zip(batch.effects.notices, batch.created or (), strict=True)
             if notice is not None and result.outcome in {Outcome.CREATED, Outcome.DUPLICATE}
         ]
-        if not told:
-            return
-        messages = [Message(ALERT_QUEUE, body, headers) for body, headers in notices.encode(told)]
-        try:
-            self._broker.publish(messages)
-        except NotFoundError:
-            # Nobody declared the queue yet, or somebody deleted it: the notices must not wait for them.
-            self._broker.declare(ALERT_QUEUE, single_active_consumer=True)
-            self._broker.publish(messages)
+        tell_responder(self._broker, told)
         self._counters.totals["notices"] += len(told)
 
     @staticmethod
