@@ -156,7 +156,7 @@ def documents_of(server: Elasticsearch, since: int) -> list[tuple[bytes, bytes]]
     """(id, source) of the events that were ingested since a time (ms), as JSON, in the order of arrival."""
     order = [{field: "asc"} for field in ("vedette.ingested", "vedette.high", "vedette.low")]
     query = {"range": {"vedette.ingested": {"gte": since}}}
-    body: dict[str, object] = {"size": 5000, "sort": order, "query": query, "track_total_hits": False}
+    body: dict[str, object] = {"size": 1000, "sort": order, "query": query, "track_total_hits": False}
     found: list[tuple[bytes, bytes]] = []
     while True:
         hits = server.ask("POST", f"/vedette-events.{NAMESPACE}.7d.*/_search", body)["hits"]["hits"]
@@ -264,7 +264,7 @@ def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=20_000, help="of a round")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=9)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="vedette-bench-") as folder:
         Path(folder).chmod(0o755)
