@@ -1,6 +1,7 @@
 """What is pushed to open pages: server-sent events that say what changed; pages fetch the parts they show.
 
-`Watch` looks at one thing at a fixed interval however many pages wait for it, and only while one does.
+`Watch` looks at one thing at a fixed interval however many pages wait for it, and only while one does. `Feed` reads
+what happened to alerts, once for all of them.
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ import asyncio
 import json
 import logging
 import operator
+import time
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
 from vedette_backends.errors import BackendError
-from vedette_backends.store.protocol import AlertFilter, Store
+from vedette_backends.store.protocol import Store
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +32,10 @@ CHECK = 15.0
 """Seconds after which it is asked again whether the stream's reader may see it."""
 STREAMS = 256
 IDS = 500
+STEPS = 64
+"""Steps of a feed that are kept for pages that are behind others."""
+PAUSED = 5.0
+"""Seconds after which a feed that nobody read begins anew at the present, rather than catch up for nobody."""
 _UNKNOWN = object()
 
 
@@ -84,12 +91,64 @@ class Watch:
             await asyncio.sleep(self._interval)
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The alerts that changed after one change number, up to another."""
+
+    after: int
+    until: int
+    ids: list[str]
+
+
+class Feed:
+    """What happened to the alerts of a namespace lately. One thread at a time looks; any thread may ask.
+
+    Args:
+        store: of the namespace.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._clock = clock
+        self._looked = float("-inf")
+        self._position = 0
+        self._steps: tuple[Step, ...] = ()
+
+    def look(self) -> int:
+        """Read what is new; the number of the newest change that was read."""
+        if self._clock() - self._looked > PAUSED:
+            self._position, self._steps = self._store.latest_change(), ()
+        else:
+            after = self._position
+            changed, until = self._store.alert_changes(after, IDS)
+            if until > after:
+                self._steps = (*self._steps[1 - STEPS :], Step(after, until, [alert.id for alert in changed]))
+            elif until < after:
+                self._steps = ()  # another index under the same name
+            self._position = until
+        self._looked = self._clock()
+        return self._position
+
+    def after(self, position: int) -> Step:
+        """What changed next after this number; from the store where it is not kept.
+
+        A page that comes back between two steps is told of what it knows once more, and keeps step from then on.
+        """
+        for step in self._steps:
+            if step.after <= position < step.until:
+                return step
+        changed, until = self._store.alert_changes(position, IDS)
+        return Step(position, until, [alert.id for alert in changed])
+
+
 class Live:
     """All watches of the process, and the streams on them."""
 
     def __init__(self, interval: float = INTERVAL) -> None:
         self._interval = interval
         self._watches: dict[str, Watch] = {}
+        self._feeds: dict[str, Feed] = {}
         self._closing = asyncio.Event()
         self.streams = 0
 
@@ -157,7 +216,8 @@ class Live:
         latest = await run_in_threadpool(store.latest_change)
         position = latest if after is None or after > latest else after
         yield b"retry: 1000\n\n" + _event("hello", {"change": position}, position)
-        alerts = self.watch(f"alerts {namespace}", store.latest_change)
+        feed = self._feeds.setdefault(namespace, Feed(store))
+        alerts = self.watch(f"alerts {namespace}", feed.look)
         while loop.time() < end and not self._closing.is_set():
             waits: dict[asyncio.Task[Any], str] = {
                 asyncio.create_task(alerts.news(position, PING, operator.gt)): "alerts",
@@ -174,11 +234,10 @@ class Live:
             told = False
             for task in done:
                 if waits[task] == "alerts" and task.result() != position:
-                    changed, position = await run_in_threadpool(store.alert_changes, position, IDS)
-                    fresh = await run_in_threadpool(store.count_alerts, AlertFilter(statuses=("new",)), "status")
-                    data = {"change": position, "ids": [alert.id for alert in changed], "new": fresh.get("new", 0)}
+                    step = await run_in_threadpool(feed.after, position)
+                    position = step.until
                     told = True
-                    yield _event("alerts", data, position)
+                    yield _event("alerts", {"change": position, "ids": step.ids}, position)
                 elif waits[task] == "page" and task.result() != seen:
                     seen = task.result()
                     told = True

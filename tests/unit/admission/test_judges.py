@@ -62,8 +62,15 @@ def test_a_child_that_dies_over_a_rule_costs_this_rule_alone(make: SimpleNamespa
     async def play(judges: Judges) -> None:
         judges._replaced = lambda: replaced.append(True)
         (child,) = judges._idle
+        begun, ask = asyncio.Event(), child.ask
+
+        async def told(manifest: bytes) -> bytes:
+            begun.set()
+            return await ask(manifest)
+
+        child.ask = told  # type: ignore[method-assign] # to know when it is at work
         asked = asyncio.create_task(judges.judge(json.dumps(make.endless_rule()).encode()))
-        await asyncio.sleep(0)
+        await asyncio.wait_for(begun.wait(), 30)
         child.kill()
         with pytest.raises(UnjudgedError, match="ended the process"):
             await asked

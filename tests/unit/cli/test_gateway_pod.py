@@ -60,6 +60,6 @@ def ask(port: int, path: str, **headers: str) -> int:
 @pytest.mark.usefixtures("pod")
 def test_metrics_name_tenants_and_are_for_no_client(free_port: int, status_port: int) -> None:
     assert ask(free_port, "/metrics") == 401
-    for token in ("", "Bearer ", "Bearer x", f"Bearer {'0' * 64}"):
+    for token in ("", "Bearer", "Bearer x", f"Bearer {'0' * 64}"):
         assert ask(free_port, "/metrics", authorization=token) == 401
     assert ask(status_port, "/metrics") == 200

@@ -22,6 +22,7 @@ from vedette_engine.wire import ALERT_QUEUE
 from vedette_workers.responder.rate import Limit
 from vedette_workers.responder.responder import Responder
 from vedette_workers.responder.worker import ResponderWorker, Settings
+from vedette_workers.status import Vitals
 
 NAMESPACE = "shop"
 NOW = 1_795_000_000_000
@@ -91,7 +92,9 @@ class Desk:
         used: tuple[Store, Cluster] = (store or self.store, cluster or self.cluster)
         return Responder(NAMESPACE, *used, lambda: self.now, limit)
 
-    def worker(self, *, store: Any = None, cluster: Any = None, broker: Any = None) -> ResponderWorker:
+    def worker(
+        self, *, store: Any = None, cluster: Any = None, broker: Any = None, vitals: Vitals | None = None
+    ) -> ResponderWorker:
         """A worker that runs in a thread until the test ends."""
         made = ResponderWorker(
             Settings(NAMESPACE, beat_interval=0.05),
@@ -99,6 +102,7 @@ class Desk:
             broker or self.broker,
             cluster or self.cluster,
             clock=lambda: self.now,
+            vitals=vitals,
         )
         thread = threading.Thread(target=made.run)
         thread.start()

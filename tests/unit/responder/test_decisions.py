@@ -60,7 +60,7 @@ def test_never_more_than_the_limit_are_opened_in_its_time(steps: list[int], most
     for index, step in enumerate(steps):
         now += step
         if not opened.full(f"inc-{index}", now, limit):
-            opened = Opened.read(opened.plus(f"inc-{index}", now, limit).write())
+            opened = Opened.read(opened.plus(f"inc-{index}", "07", now, limit).write())
             times.append(now)
     assert all(sum(start <= time < start + limit.per for time in times) <= most for start in times)
 
@@ -69,8 +69,23 @@ def test_what_was_counted_is_not_counted_again_and_the_record_stays_small() -> N
     limit = Limit(MOST_NAMES, 10**12)
     opened = Opened({})
     for number in range(MOST_NAMES + 50):
-        opened = opened.plus(f"inc-{number}", number, limit)
+        opened = opened.plus(f"inc-{number}", f"{number % 64}", number, limit)
     assert len(opened.names) == MOST_NAMES
     assert opened.last == f"inc-{MOST_NAMES + 49}"
+    assert opened.buckets == {name: f"{then % 64}" for name, then in opened.names.items()}
+    assert Opened.read(opened.write()) == opened
     assert not opened.full(opened.last, MOST_NAMES, limit)
     assert opened.full("inc-new", MOST_NAMES, limit)
+
+
+@given(st.lists(st.integers(0, 3_000), min_size=1, max_size=20))
+def test_the_last_one_opened_is_the_first_to_be_joined(steps: list[int]) -> None:
+    opened, now = Opened({}), 0
+    for index, step in enumerate(steps):
+        now += step
+        opened = opened.plus(f"inc-{index}", "07", now, Limit(3, 10**9))
+    order = opened.newest_first()
+    assert order[0] == opened.last
+    assert sorted(order) == sorted(opened.names)
+    times = [opened.names[name] for name in order]
+    assert times == sorted(times, reverse=True)

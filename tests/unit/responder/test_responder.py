@@ -84,6 +84,80 @@ def test_an_incident_that_is_closed_or_gone_is_not_joined(desk: Any, how: str) -
     assert desk.incident_of(second) not in {"", desk.incident_of(first)}
 
 
+class Counted:
+    """A backend that is the real one, and counts what it is asked."""
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        self.calls.append(name)
+        return getattr(self._real, name)
+
+
+def test_an_alert_that_joins_a_known_incident_costs_one_write(desk: Any) -> None:
+    store, cluster = Counted(desk.store), Counted(desk.cluster)
+    responder = desk.responder(store=store, cluster=cluster)
+    told = [desk.alert(number) for number in range(12)]
+    for notice in told[:2]:
+        responder.handle(notice)
+    store.calls.clear()
+    cluster.calls.clear()
+    for notice in told[2:]:
+        responder.handle(notice)
+    assert store.calls == ["update_alert"] * 10
+    assert cluster.calls == []
+    assert len({desk.incident_of(notice) for notice in told}) == 1
+    responder.look_again()
+    responder.handle(desk.alert(99))
+    assert cluster.calls == ["get"]
+
+
+def test_an_incident_that_another_responder_opened_meanwhile_is_joined(desk: Any) -> None:
+    """What a responder remembers is old; before it opens one it looks, and what it writes has to fit."""
+    one, other = desk.responder(limit=Limit(2, HOUR)), desk.responder(limit=Limit(2, HOUR))
+    told = [desk.alert(number, ip=f"192.0.2.{number % 4}", time=NOW + number) for number in range(16)]
+    one.handle(told[0])
+    other.handle(told[1])
+    for number, notice in enumerate(told):
+        (one, other)[number // 4 % 2].handle(notice)
+    assert len(desk.incidents()) == 2
+    assert desk.incident_of(told[0]) != desk.incident_of(told[1])
+    assert desk.incident_of(told[0]) == desk.incident_of(told[4]) == desk.incident_of(told[8])
+    assert desk.incident_of(told[1]) == desk.incident_of(told[5]) == desk.incident_of(told[9])
+
+
+def test_after_its_incident_was_closed_a_group_goes_on_in_the_one_that_another_responder_opened(desk: Any) -> None:
+    one, other = desk.responder(), desk.responder()
+    told = [desk.alert(number) for number in range(4)]
+    one.handle(told[0])
+    one.handle(told[1])
+    desk.set_phase(desk.incident_of(told[0]), "Closed")
+    other.handle(told[2])
+    one.look_again()
+    one.handle(told[3])
+    assert desk.incident_of(told[3]) == desk.incident_of(told[2]) != desk.incident_of(told[0])
+    assert len(desk.incidents()) == 2
+
+
+def test_an_alert_that_a_person_touched_joins_and_keeps_what_they_wrote(desk: Any) -> None:
+    responder = desk.responder()
+    for number in (1, 2):
+        responder.handle(desk.alert(number))
+    notice = desk.alert(3)
+    desk.store.update_alert(notice.alert, 1, {"status": "acknowledged", "owner": "ana"})
+    responder.handle(notice)
+    moved = desk.alert(4)
+    desk.store.update_alert(moved.alert, 1, {"incident": "inc-by-hand"})
+    responder.handle(moved)
+    workflow = desk.store.get_alert(notice.alert).workflow
+    assert (workflow["status"], workflow["owner"]) == ("acknowledged", "ana")
+    assert workflow["incident"] == desk.incidents()[0].key.name
+    assert desk.incident_of(moved) == "inc-by-hand"
+    assert responder.counters["linked"] == 3
+
+
 def test_an_alert_that_a_person_put_into_an_incident_opens_no_other(desk: Any) -> None:
     notice = desk.alert(1)
     desk.store.update_alert(notice.alert, 1, {"incident": "inc-by-hand"})
@@ -222,6 +296,88 @@ def test_beyond_the_limit_a_closed_incident_is_not_joined_either(desk: Any) -> N
     responder.look_again()
     responder.handle(second)
     assert desk.incident_of(second) not in {"", desk.incident_of(first)}
+
+
+def test_incidents_that_cannot_be_created_for_long_count_against_the_limit_all_the_same(desk: Any, broken: Any) -> None:
+    cluster = broken(desk.cluster, {"create": [RefusedError("a policy says no")] * 1000})
+    responder = desk.responder(cluster=cluster, limit=Limit(2, HOUR))
+    told = [desk.alert(number, ip=f"192.0.2.{number}") for number in range(5)]
+    for _ in range(3):
+        for notice in told[:2]:
+            with pytest.raises(RefusedError):
+                responder.handle(notice)
+        desk.now += 60_000
+        responder.look_again()
+        for notice in told[2:]:
+            responder.handle(notice)
+    cluster.failures.clear()
+    for notice in told:
+        responder.handle(notice)
+    assert len(desk.incidents()) == 2
+    assert [desk.incident_of(notice) for notice in told[2:]] == [desk.incident_of(told[1])] * 3
+
+
+def test_beyond_the_limit_nothing_is_opened_while_another_responder_opens_the_last_one(desk: Any, broken: Any) -> None:
+    """It has counted the incident and was paused before it wrote the window."""
+    first, second, third = (desk.alert(number, ip=f"192.0.2.{number}") for number in range(3))
+    other = desk.responder(limit=Limit(1, HOUR))
+    store = broken(desk.store, {})
+    real = desk.store.put_record
+    at_hand: list[str] = []
+
+    def put_record(collection: str, *arguments: Any) -> Any:
+        if collection == "incident-groups" and not at_hand:
+            at_hand.append(collection)
+            with pytest.raises(ConflictError, match="are being opened by others"):
+                other.handle(second)
+        return real(collection, *arguments)
+
+    store.put_record = put_record
+    paused = desk.responder(store=store, limit=Limit(1, HOUR))
+    paused.handle(first)
+    for notice in (second, third):
+        other.handle(notice)
+    assert at_hand
+    assert {desk.incident_of(notice) for notice in (first, second, third)} == {desk.incidents()[0].key.name}
+
+
+def test_an_incident_that_was_counted_and_never_opened_does_not_take_alerts(desk: Any, broken: Any) -> None:
+    """Its group got another one at the same moment."""
+    store = broken(desk.store, {})
+    first, second, third = (desk.alert(number, ip=f"192.0.2.{number}") for number in range(3))
+    other = desk.responder()
+    real, at_hand = desk.store.put_record, [desk.alert(10, ip="192.0.2.1")]
+
+    def put_record(collection: str, *arguments: Any) -> Any:
+        if collection == "incident-groups" and at_hand:
+            other.handle(at_hand.pop())
+        return real(collection, *arguments)
+
+    desk.responder().handle(first)
+    store.put_record = put_record
+    desk.responder(store=store).handle(second)
+    assert len(desk.incidents()) == 2
+    desk.responder(limit=Limit(3, HOUR)).handle(third)
+    assert desk.incident_of(third) == desk.incident_of(second)
+    assert len(desk.incidents()) == 2
+
+
+def test_an_incident_that_was_counted_and_never_opened_is_not_waited_for(desk: Any, broken: Any) -> None:
+    """Whoever counted it was killed, and its notice was dealt with by others."""
+    store = broken(desk.store, {})
+
+    def put_record(collection: str, *arguments: Any) -> Any:
+        if collection == "incident-groups":
+            raise UnavailableError("killed here")
+        return desk.store.put_record(collection, *arguments)
+
+    store.put_record = put_record
+    first, second = desk.alert(1, ip="192.0.2.1"), desk.alert(2, ip="192.0.2.2")
+    with pytest.raises(UnavailableError):
+        desk.responder(store=store, limit=Limit(1, HOUR)).handle(first)
+    desk.now += 60_000
+    desk.responder(limit=Limit(1, HOUR)).handle(second)
+    assert desk.incident_of(second) == desk.incidents()[0].key.name
 
 
 def test_a_repeated_notice_does_not_count_twice_against_the_limit(desk: Any, broken: Any) -> None:

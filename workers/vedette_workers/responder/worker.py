@@ -1,7 +1,8 @@
 """The responder worker of one namespace: notices in, incidents out, until it is told to stop.
 
 The queue has a single active consumer, so that a group's alerts are not worked on by two responders as a rule; where
-they are all the same (one was paused, and came back), the store's versions decide.
+they are all the same (one was paused, and came back), the store's versions decide. Within the worker groups are handled
+side by side (`lanes`), while the main loop fetches, acknowledges and keeps the probes right.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 
 from vedette_backends.broker.protocol import Broker, Consumer, Delivery
 from vedette_backends.cluster.protocol import Cluster
-from vedette_backends.errors import BackendError, NotFoundError, RefusedError, UnavailableError
+from vedette_backends.errors import BackendError, NotFoundError, RefusedError
 from vedette_backends.store.protocol import Store
 from vedette_engine.alerting import notices
 from vedette_engine.alerting.notices import Notice, NoticeError
@@ -22,6 +23,7 @@ from vedette_engine.wire import ALERT_QUEUE
 from vedette_workers.heartbeat import Pulse, beat
 from vedette_workers.metrics import Sample, vital_samples
 from vedette_workers.pipeline.intake import is_foreign
+from vedette_workers.responder.lanes import THREADS, Lanes, Work
 from vedette_workers.responder.rate import Limit
 from vedette_workers.responder.responder import Responder
 from vedette_workers.status import BROKER, CONSUMING, STORE, Vitals
@@ -30,8 +32,12 @@ log = logging.getLogger(__name__)
 
 PREFETCH = 20
 IDLE = 0.2
-FIRST_PAUSE = 0.2
-LONGEST_PAUSE = 30.0
+SETTLE_AGAIN = 1.0
+LOOK_AGAIN = 1.0
+"""Seconds for which an incident is taken for open without asking the cluster again."""
+BROKER_EVERY = 5.0
+STUCK = 60.0
+"""Seconds that one notice may take before the worker counts as hanging: several requests, each of which may wait."""
 _METRICS = {
     "notices": "vedette_responder_notices_total",
     "opened": "vedette_responder_incidents_opened_total",
@@ -49,29 +55,21 @@ def now_ms() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Of one worker. `worker`: name in heartbeats; `limit`: of incidents per rule; `beat_interval` in seconds."""
+    """Of one worker.
+
+    Attributes:
+        namespace: whose alerts.
+        worker: its name in heartbeats.
+        limit: of incidents per rule.
+        beat_interval: seconds.
+        threads: how many groups are handled at a time.
+    """
 
     namespace: str
     worker: str = "responder"
     limit: Limit = field(default_factory=Limit)
     beat_interval: float = 1.0
-
-
-@dataclass(slots=True)
-class _Work:
-    """A delivery that is not done.
-
-    Attributes:
-        left: notices that are not handled.
-        refused: why it is none of ours; empty for those that are.
-        again_at: when to try again, monotonic seconds.
-    """
-
-    tag: int
-    left: list[Notice]
-    refused: str = ""
-    pause: float = FIRST_PAUSE
-    again_at: float = 0.0
+    threads: int = THREADS
 
 
 class ResponderWorker:
@@ -105,14 +103,16 @@ class ResponderWorker:
         self.vitals = vitals or Vitals()
         self.vitals.expect(STORE, BROKER, CONSUMING)
         self.responder = Responder(settings.namespace, store, cluster, clock, settings.limit)
+        self._lanes = Lanes(self._handle, settings.threads)
         self._consumer: Consumer | None = None
-        self._pending: list[_Work] = []
-        self._problem = ""
+        self._held = 0
+        self._unsettled: list[Work] = []
+        self._settle_at = self._look_at = self._broker_at = 0.0
         self._failure = ""
         self._pulse = Pulse(settings.beat_interval, self._beat, incarnation)
 
     def stop(self) -> None:
-        """Finish the message at hand, return from `run`. What is left stays in the queue."""
+        """Finish the notices at hand, return from `run`. What is left stays in the queue."""
         self._stopping = True
 
     def run(self) -> None:
@@ -120,14 +120,19 @@ class ResponderWorker:
         self._pulse.start()
         try:
             while not self._stopping:
-                self.vitals.alive()
+                if self._lanes.longest < STUCK:
+                    self.vitals.alive()
                 if self._consumer is None and not self._begin():
                     time.sleep(IDLE)
                     continue
+                self._look_again()
                 self._fetch()
-                self._work()
+                self._settle()
         finally:
+            self._lanes.close()
             if self._consumer is not None:
+                self._settle_at = 0.0
+                self._settle()
                 self._consumer.close()
             self._pulse.stop()
 
@@ -144,11 +149,18 @@ class ResponderWorker:
         self.vitals.reached(CONSUMING)
         return True
 
+    def _look_again(self) -> None:
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + LOOK_AGAIN
+            self.responder.look_again()
+
+    # deliveries -----------------------------------------------------------------------------------------------------
     def _fetch(self) -> None:
+        """Take messages as long as few are at hand; waits a moment where there is nothing to do."""
         assert self._consumer is not None
-        room = PREFETCH - len(self._pending)
+        room = PREFETCH - self._held
         if room <= 0:
-            time.sleep(IDLE)
+            self._unsettled += self._lanes.done(IDLE)
             return
         try:
             deliveries = self._consumer.fetch(room, IDLE)
@@ -157,62 +169,53 @@ class ResponderWorker:
             log.warning("broker: %s", error)
             time.sleep(IDLE)
             return
-        self.vitals.reached(BROKER)
-        self._pending += map(self._taken, deliveries)
+        if deliveries:
+            self.vitals.reached(BROKER)
+        for delivery in deliveries:
+            self._take(delivery)
 
-    def _taken(self, delivery: Delivery) -> _Work:
-        refused = ""
+    def _take(self, delivery: Delivery) -> None:
+        self._held += 1
+        work = Work(delivery.tag)
+        told: list[Notice] = []
         if is_foreign(delivery):
-            refused = "it came through an exchange; notices are published by pipelines only"
+            work.refused = "it came through an exchange; notices are published by pipelines only"
         else:
             try:
-                return _Work(delivery.tag, notices.decode(delivery.body, delivery.headers))
+                told = notices.decode(delivery.body, delivery.headers)
             except NoticeError as error:
-                refused = str(error)
-        log.warning("a message in the queue %s is set aside: %s", ALERT_QUEUE, refused)
-        self.responder.counters["rejected"] += 1
-        return _Work(delivery.tag, [], refused)
+                work.refused = str(error)
+        if work.refused:
+            log.warning("a message in the queue %s is set aside: %s", ALERT_QUEUE, work.refused)
+            self.responder.count("rejected")
+        self._lanes.put(work, told)
 
-    def _work(self) -> None:
-        """Try what is due. A notice that cannot be handled holds up its own message, not the others."""
-        self.responder.look_again()
-        self._problem = ""
-        for work in list(self._pending):
-            if self._stopping:
-                return
-            if time.monotonic() < work.again_at:
-                continue
-            work.left = [notice for notice in work.left if not self._handle(notice)]
-            if not work.left and self._settle(work):
-                self._pending.remove(work)
-                continue
-            work.again_at = time.monotonic() + work.pause
-            work.pause = min(work.pause * 2, LONGEST_PAUSE)
-
-    def _handle(self, notice: Notice) -> bool:
-        self.vitals.alive()
-        if self._stopping or self._problem:
-            return False
+    def _handle(self, notice: Notice) -> Exception | None:
+        """One notice, in a thread of the lanes. One that cannot be handled holds up its own group and message only."""
         try:
             self.responder.handle(notice)
-        except UnavailableError as error:
-            self._fail(notice, error)
-            self._problem = str(error)  # it is down for the others too
-            return False
-        except Exception as error:
+        except Exception as error:  # whatever is wrong with it, the others go on
             if not isinstance(error, BackendError):
                 log.exception("alert %s", notice.alert)
-            self._fail(notice, error)
-            return False
-        self.responder.counters["notices"] += 1
-        return True
+            self.responder.count("failures")
+            self._failure = f"alert {notice.alert} of rule {notice.rule}: {type(error).__name__}: {error}"
+            log.warning("%s has no incident yet", self._failure)
+            return error
+        self.responder.count("notices")
+        return None
 
-    def _fail(self, notice: Notice, error: Exception) -> None:
-        self.responder.counters["failures"] += 1
-        self._failure = f"alert {notice.alert} of rule {notice.rule}: {type(error).__name__}: {error}"
-        log.warning("%s has no incident yet", self._failure)
+    def _settle(self) -> None:
+        """Tell the broker which messages are done; what it could not be told is told again."""
+        self._unsettled += self._lanes.done()
+        if time.monotonic() < self._settle_at:
+            return
+        left = [work for work in self._unsettled if not self._settled(work)]
+        self._held -= len(self._unsettled) - len(left)
+        self._unsettled = left
+        if left:
+            self._settle_at = time.monotonic() + SETTLE_AGAIN
 
-    def _settle(self, work: _Work) -> bool:
+    def _settled(self, work: Work) -> bool:
         """Tell the broker that the message is done; whether it knows."""
         assert self._consumer is not None
         try:
@@ -227,18 +230,16 @@ class ResponderWorker:
             return False
         return True
 
+    # telling others -------------------------------------------------------------------------------------------------
     def samples(self) -> Iterator[Sample]:
         """The metrics, for a scrape."""
         yield from vital_samples(self.vitals)
         for name, metric in _METRICS.items():
             yield metric, (), self.responder.counters[name]
-        yield "vedette_responder_waiting_notices", (), self._waiting()
-
-    def _waiting(self) -> int:
-        return sum(len(work.left) for work in list(self._pending))
+        yield "vedette_responder_waiting_notices", (), self._lanes.waiting()
 
     def _beat(self, incarnation: str, started: int) -> None:
-        failing = bool(self._pending) and any(work.again_at for work in self._pending)
+        self._look_for_broker()
         try:
             beat(
                 self._store,
@@ -248,12 +249,26 @@ class ResponderWorker:
                 started=started,
                 now=self._clock(),
                 body={
-                    "errors": [self._failure] if failing and self._failure else [],
+                    "errors": [self._failure] if self._lanes.failing else [],
                     "counters": dict(self.responder.counters),
-                    "waiting": self._waiting(),
+                    "waiting": self._lanes.waiting(),
                 },
             )
         except BackendError as error:
             self.vitals.failed(STORE, str(error))
             raise
         self.vitals.reached(STORE)
+
+    def _look_for_broker(self) -> None:
+        """That nothing is fetched may mean that there is nothing, or that enough is at hand, or that it is gone."""
+        if time.monotonic() < self._broker_at:
+            return
+        self._broker_at = time.monotonic() + BROKER_EVERY
+        try:
+            self._broker.stats(ALERT_QUEUE)
+        except NotFoundError:
+            self.vitals.reached(BROKER)
+        except BackendError as error:
+            self.vitals.failed(BROKER, str(error))
+        else:
+            self.vitals.reached(BROKER)
