@@ -84,7 +84,9 @@ WATCH = """
 import threading
 from vedette_operator import routes
 print("begun", flush=True)
-routes.watch("vedette.dev", "v1alpha1", ["logsources"], lambda kind, body: print("seen", flush=True), threading.Event())
+# In one piece: two threads may tell of two objects at once.
+seen = lambda kind, body: print("seen\\n", end="", flush=True)
+routes.watch("vedette.dev", "v1alpha1", ["logsources"], seen, threading.Event())
 print("ended", flush=True)
 """
 

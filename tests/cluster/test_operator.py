@@ -181,7 +181,8 @@ def test_a_paused_rule_stays_as_it_is_until_the_annotation_goes(shop: Release, c
     def titles() -> dict[str, str]:
         head = shop.store().head("bundle")
         assert head is not None
-        return {each.name: each.sigma[0]["title"] for each in decode(shop.store().get_blob(head)).rules}
+        rules = decode(shop.store().get_blob(head)).rules
+        return {each.name: each.sigma[0]["title"] for each in rules if each.sigma}
 
     shop.apply(rule("held", title="Before"))
     shop.wait_ready("alertrule/held")
@@ -231,6 +232,8 @@ def test_what_a_deletion_removes_follows_the_policy(shop: Release, cleared: Call
     for name in ("gone", "kept"):
         until(partial(sent, name), seconds=30, what=f"the token of {name}", pause=0.3)
         until(partial(stored, name), seconds=30, what=f"the event of {name}", pause=0.2)
+    shop.send(sshd("ana", "198.18.1.1"))
+    until(lambda: shop.count("source.ip:198.18.1.1"), seconds=30, what="an event of another source", pause=0.2)
     before = shop.count("event.dataset:system.auth")
     assert {"events.gone", "events.kept", "events.web-auth"} <= queues()
 
@@ -239,7 +242,7 @@ def test_what_a_deletion_removes_follows_the_policy(shop: Release, cleared: Call
     assert {"events.kept", "events.kept.dead", "events.web-auth"} <= queues()
     until(lambda: stored("gone") == 0, seconds=30, what="its events to go", pause=0.2)
     assert stored("kept") >= 1
-    assert shop.count("event.dataset:system.auth") >= before > 0
+    assert shop.count("event.dataset:system.auth") >= before
     until(lambda: "vedette-pipeline-gone" not in deployments(), seconds=60, what="its workers to go", pause=0.3)
     assert "vedette-pipeline" in deployments()
     # Whoever makes it again finds what was kept, and may decide otherwise.
@@ -272,23 +275,9 @@ def test_an_idle_operator_writes_nothing_but_its_lease(shop: Release) -> None:
         told = [entry for entry in shop.node.audit() if entry["user"]["username"] == OPERATOR]
         return ["{verb} {objectRef[resource]}/{objectRef[name]}".format(**entry) for entry in told]
 
-    def renewals(since: int) -> int:
-        return sum("leases/" in write for write in writes()[since:])
+    def since_others() -> int:
+        """Renewals of the Lease since it last wrote anything else."""
+        return next((at for at, write in enumerate(reversed(writes())) if "leases/" not in write), 0)
 
-    def others(since: int) -> list[str]:
-        return [write for write in writes()[since:] if "leases/" not in write]
-
-    start = 0
-
-    def quiet() -> bool:
-        """Whether two renewals passed without anything else: what other tests began is over."""
-        nonlocal start
-        if others(start):
-            start = len(writes())
-        return renewals(start) >= 2
-
-    start = len(writes())
-    until(quiet, seconds=90, what="the operator to be idle", pause=0.5)
-    start = len(writes())
-    until(lambda: renewals(start) >= 6, seconds=60, what="20 seconds by its Lease", pause=0.5)
-    assert others(start) == []
+    # What other tests began ends first. Counters are written every 30 s, the Lease every 3 to 4 s.
+    until(lambda: since_others() >= 15, seconds=180, what="50 seconds with renewals of the Lease alone", pause=0.5)
