@@ -46,7 +46,8 @@ def started_again(release: Release, namespace: str, before: dict[str, int]) -> l
     them.
     """
     again = [name for name, count in restarts(release, namespace).items() if count > before.get(name, 0)]
-    return [name for name in again if NEW_SETTINGS not in release.node.kubectl("logs", name, "-n", namespace, "--previous")]
+    logs = {name: release.node.kubectl("logs", name, "-n", namespace, "--previous") for name in again}
+    return [name for name, log in logs.items() if NEW_SETTINGS not in log]
 
 
 def kill(release: Release, namespace: str, component: str) -> int:
