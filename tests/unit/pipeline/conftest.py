@@ -12,7 +12,7 @@ import pytest
 from tests.helpers import until
 
 from vedette_backends.broker.embedded import EmbeddedBroker, open_broker
-from vedette_backends.broker.protocol import Message
+from vedette_backends.broker.protocol import Broker, Message
 from vedette_backends.store.embedded import EmbeddedStore, open_store
 from vedette_backends.store.protocol import DeadLetter, Store, StoredEvent, TimeRange
 from vedette_crds.alertrule import AlertRule
@@ -29,6 +29,7 @@ from vedette_workers.pipeline.effects import Arrival, Effects
 from vedette_workers.pipeline.isolation import MakeTry
 from vedette_workers.pipeline.processor import Processor
 from vedette_workers.pipeline.worker import PipelineWorker, Settings
+from vedette_workers.status import Vitals
 
 NAMESPACE = "shop"
 NOW = 1_795_000_000_000
@@ -91,12 +92,12 @@ def bundle_of(*manifests: str, enrichments: Sequence[BundledEnrichment] = ()) ->
 
 
 class Unavailable:
-    """A store that is the real one, except that named methods raise the given errors first, before or after they work.
+    """A real store or broker, except that named methods raise the given errors first, before or after they work.
 
     `failures`: method → errors still to raise; `late`: of those methods, which do their work before they fail.
     """
 
-    def __init__(self, store: Store, failures: dict[str, list[Exception]], late: Sequence[str] = ()) -> None:
+    def __init__(self, store: Store | Broker, failures: dict[str, list[Exception]], late: Sequence[str] = ()) -> None:
         self._store = store
         self.failures = failures
         self._late = late
@@ -160,15 +161,24 @@ class Namespace:
         return self.store.search_dead_letters(state=state, size=500)[0]
 
     # workers --------------------------------------------------------------------------------------------------------
-    def worker(self, *, make: MakeTry = make_try, store: Store | None = None, **settings: Any) -> PipelineWorker:
+    def worker(
+        self,
+        *,
+        make: MakeTry = make_try,
+        store: Store | None = None,
+        broker: Broker | None = None,
+        vitals: Vitals | None = None,
+        **settings: Any,
+    ) -> PipelineWorker:
         """A worker that runs in a thread until the test ends; `settings` as its own."""
         made = PipelineWorker(
             Settings(NAMESPACE, bundle_interval=0.02, beat_interval=0.05, **settings),
             store or self.store,
-            self.broker,
+            broker or self.broker,
             make,
             self.folder,
             clock=lambda: NOW + 5,
+            vitals=vitals,
         )
         thread = threading.Thread(target=made.run)
         thread.start()

@@ -15,6 +15,7 @@ from vedette_backends.errors import UnavailableError
 from vedette_backends.store.protocol import AlertFilter
 from vedette_workers.pipeline import committer
 from vedette_workers.pipeline.worker import now_ms
+from vedette_workers.status import READY_WITHIN, Vitals
 
 Manifest = Callable[..., str]
 
@@ -206,3 +207,20 @@ def test_lag_is_the_age_of_what_waits_and_nothing_once_the_queue_is_empty(
     until(lambda: lag() >= 60_000, seconds=10, what="a lag of a minute")
     space.wait_drained()
     until(lambda: lag() == 0, seconds=10, what="no lag")
+
+
+def test_a_pipeline_whose_broker_is_gone_is_not_ready_though_its_consumer_says_nothing(
+    space: Any, unavailable: Any, make_source: Manifest
+) -> None:
+    """Between two attempts to connect again a consumer has nothing and no error, like one whose queues are empty."""
+    times = [0.0]
+    broker = unavailable(space.broker, {})
+    space.publish(space.bundle(make_source()))
+    worker = space.worker(broker=broker, vitals=Vitals(lambda: times[0]))
+    until(lambda: not worker.vitals.unready(), seconds=10, what="a ready pipeline")
+    broker.failures["stats"] = [UnavailableError("gone")] * 1_000_000
+    until(lambda: len(broker.failures["stats"]) < 999_990, seconds=10, what="some looks")
+    times[0] += READY_WITHIN + 1
+    until(lambda: set(worker.vitals.unready()) == {"broker"}, seconds=10, what="an unready pipeline")
+    broker.failures.clear()
+    until(lambda: not worker.vitals.unready(), seconds=10, what="a ready pipeline")

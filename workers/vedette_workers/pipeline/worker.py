@@ -201,7 +201,8 @@ class PipelineWorker:
             log.warning("broker: %s", error)
             time.sleep(IDLE)
             return []
-        self.vitals.reached(BROKER)
+        if found:
+            self.vitals.reached(BROKER)
         return found
 
     def _due(self) -> bool:
@@ -344,6 +345,7 @@ class PipelineWorker:
             if self._settings.wants(source):
                 self.counters.source(source).lag = self._lag(source, now)
         self.counters.rule_failures(dict(self.processor.ruleset.failures))
+        self._look_for_broker()
         try:
             beat(
                 self._store,
@@ -360,11 +362,9 @@ class PipelineWorker:
         self.vitals.reached(STORE)
         if self._follower.current:
             self.vitals.reached(BUNDLE)
-        if self._feeds is None:
-            self._look_for_broker()
 
     def _look_for_broker(self) -> None:
-        """Without a queue to fetch from, nothing else tells whether the broker can be reached."""
+        """That nothing is fetched may mean that there is nothing, no queue to fetch from, or no broker."""
         try:
             self._broker.stats(ALERT_QUEUE)
         except NotFoundError:
