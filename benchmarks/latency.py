@@ -41,7 +41,7 @@ from tests.cluster.node import Node
 from tests.cluster.release import CHART, NAME, SYSTEM, Release, values
 from tests.cluster.servers import Backends, write_settings
 
-from benchmarks.running import SOURCE, TOKEN, wait, windows_events
+from benchmarks.running import SOURCE, TOKEN, deliver, wait, windows_events
 from vedette_backends.store.protocol import Alert, AlertFilter
 
 NAMESPACE: Final = "bench"
@@ -122,17 +122,7 @@ class Sender:
             some[self._dice.randrange(len(some))] = _marked(mark, tick)
             run.due[mark] = due
         run.late.append(time.time() - due)
-        headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/x-ndjson"}
-        while True:
-            connection = self._connection()
-            connection.request("POST", "/events", b"\n".join(some), headers)
-            answer = connection.getresponse()
-            answer.read()
-            if answer.status < 300:
-                return
-            if answer.status not in (429, 503):
-                raise SystemExit(f"the gateway answered {answer.status}")
-            time.sleep(float(answer.headers.get("Retry-After", "1")))
+        deliver(self._connection(), b"\n".join(some))
 
     def _connection(self) -> http.client.HTTPConnection:
         if not hasattr(self._connections, "one"):

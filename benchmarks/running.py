@@ -167,20 +167,25 @@ def vedette(folder: Path) -> Iterator[Running]:
         process.wait(60)
 
 
+def deliver(connection: http.client.HTTPConnection, body: bytes) -> None:
+    """One request, repeated until it is accepted."""
+    headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/x-ndjson"}
+    while True:
+        connection.request("POST", "/events", body, headers)
+        answer = connection.getresponse()
+        answer.read()
+        if answer.status < 300:
+            return
+        if answer.status not in (429, 503):
+            raise SystemExit(f"the gateway answered {answer.status}")
+        time.sleep(float(answer.headers.get("Retry-After", "1")))
+
+
 def send(port: int, bodies: list[bytes]) -> None:
     """Requests one after the other, each until it is accepted."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/x-ndjson"}
     for body in bodies:
-        while True:
-            connection.request("POST", "/events", body, headers)
-            answer = connection.getresponse()
-            answer.read()
-            if answer.status < 300:
-                break
-            if answer.status not in (429, 503):
-                raise SystemExit(f"the gateway answered {answer.status}")
-            time.sleep(float(answer.headers.get("Retry-After", "1")))
+        deliver(connection, body)
     connection.close()
 
 

@@ -17,6 +17,10 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar, Final
 
+from vedette_backends.broker.protocol import Broker
+from vedette_backends.errors import BackendError, NotFoundError
+from vedette_engine.wire import ALERT_QUEUE
+
 log = logging.getLogger(__name__)
 
 STORE: Final = "store"
@@ -84,6 +88,21 @@ class Vitals:
             elif name not in _LASTING and now - seen > READY_WITHIN:
                 problems[name] = self._why.get(name) or f"no answer for {now - seen:.0f} s"
         return problems
+
+
+def look_for_broker(broker: Broker, vitals: Vitals) -> None:
+    """Ask the broker, and note whether it answered.
+
+    Where nothing is fetched there may be nothing, no queue to fetch from, enough at hand, or no broker.
+    """
+    try:
+        broker.stats(ALERT_QUEUE)
+    except NotFoundError:
+        vitals.reached(BROKER)
+    except BackendError as error:
+        vitals.failed(BROKER, str(error))
+    else:
+        vitals.reached(BROKER)
 
 
 class StatusServer:

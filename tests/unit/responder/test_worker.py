@@ -159,7 +159,6 @@ def held_up(desk: Any, broken: Any) -> Iterator[tuple[Any, threading.Event]]:
 def test_a_responder_that_has_much_to_do_stays_ready(
     desk: Any, held_up: tuple[Any, threading.Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "BROKER_EVERY", 0.02)
     monkeypatch.setattr(module, "PREFETCH", 1)
     cluster, go_on = held_up
     clock = Later()
@@ -177,8 +176,7 @@ def test_a_responder_that_has_much_to_do_stays_ready(
     assert all(desk.incident_of(notice) for notice in told)
 
 
-def test_a_responder_whose_broker_is_gone_is_not_ready(desk: Any, broken: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BROKER_EVERY", 0.02)
+def test_a_responder_whose_broker_is_gone_is_not_ready(desk: Any, broken: Any) -> None:
     broker = broken(desk.broker, {})
     clock = Later()
     worker = desk.worker(broker=broker, vitals=Vitals(clock))

@@ -18,10 +18,10 @@ from typing import Any
 
 from vedette_backends.broker.names import existing
 from vedette_backends.broker.protocol import Broker, Consumer, Delivery
-from vedette_backends.errors import BackendError, NotFoundError
+from vedette_backends.errors import BackendError
 from vedette_backends.store.protocol import Store
 from vedette_engine.alerting.bundle import Bundle
-from vedette_engine.wire import ALERT_QUEUE, QUEUE_PREFIX, Record, WireError
+from vedette_engine.wire import QUEUE_PREFIX, Record, WireError
 from vedette_workers.heartbeat import Pulse, beat
 from vedette_workers.metrics import Sample, vital_samples
 from vedette_workers.pipeline import intake, readings
@@ -35,7 +35,7 @@ from vedette_workers.pipeline.follow import BundleFollower
 from vedette_workers.pipeline.housekeeping import Housekeeping
 from vedette_workers.pipeline.isolation import FROM_DELIVERY, Isolation, Try
 from vedette_workers.pipeline.processor import Processor
-from vedette_workers.status import BROKER, BUNDLE, CONSUMING, STORE, Vitals
+from vedette_workers.status import BROKER, BUNDLE, CONSUMING, STORE, Vitals, look_for_broker
 
 log = logging.getLogger(__name__)
 
@@ -345,7 +345,7 @@ class PipelineWorker:
             if self._settings.wants(source):
                 self.counters.source(source).lag = self._lag(source, now)
         self.counters.rule_failures(dict(self.processor.ruleset.failures))
-        self._look_for_broker()
+        look_for_broker(self._broker, self.vitals)
         try:
             beat(
                 self._store,
@@ -362,17 +362,6 @@ class PipelineWorker:
         self.vitals.reached(STORE)
         if self._follower.current:
             self.vitals.reached(BUNDLE)
-
-    def _look_for_broker(self) -> None:
-        """That nothing is fetched may mean that there is nothing, no queue to fetch from, or no broker."""
-        try:
-            self._broker.stats(ALERT_QUEUE)
-        except NotFoundError:
-            self.vitals.reached(BROKER)
-        except BackendError as error:
-            self.vitals.failed(BROKER, str(error))
-        else:
-            self.vitals.reached(BROKER)
 
     def _said(self, now: int) -> dict[str, Any]:
         problems = [self._follower.problem, self._committer.problem, *self.processor.ruleset.problems()]

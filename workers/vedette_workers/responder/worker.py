@@ -26,7 +26,7 @@ from vedette_workers.pipeline.intake import is_foreign
 from vedette_workers.responder.lanes import THREADS, Lanes, Work
 from vedette_workers.responder.rate import Limit
 from vedette_workers.responder.responder import Responder
-from vedette_workers.status import BROKER, CONSUMING, STORE, Vitals
+from vedette_workers.status import BROKER, CONSUMING, STORE, Vitals, look_for_broker
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,6 @@ IDLE = 0.2
 SETTLE_AGAIN = 1.0
 LOOK_AGAIN = 1.0
 """Seconds for which an incident is taken for open without asking the cluster again."""
-BROKER_EVERY = 5.0
 STUCK = 60.0
 """Seconds that one notice may take before the worker counts as hanging: several requests, each of which may wait."""
 _METRICS = {
@@ -107,7 +106,7 @@ class ResponderWorker:
         self._consumer: Consumer | None = None
         self._held = 0
         self._unsettled: list[Work] = []
-        self._settle_at = self._look_at = self._broker_at = 0.0
+        self._settle_at = self._look_at = 0.0
         self._failure = ""
         self._pulse = Pulse(settings.beat_interval, self._beat, incarnation)
 
@@ -239,7 +238,7 @@ class ResponderWorker:
         yield "vedette_responder_waiting_notices", (), self._lanes.waiting()
 
     def _beat(self, incarnation: str, started: int) -> None:
-        self._look_for_broker()
+        look_for_broker(self._broker, self.vitals)
         try:
             beat(
                 self._store,
@@ -258,17 +257,3 @@ class ResponderWorker:
             self.vitals.failed(STORE, str(error))
             raise
         self.vitals.reached(STORE)
-
-    def _look_for_broker(self) -> None:
-        """That nothing is fetched may mean that there is nothing, or that enough is at hand, or that it is gone."""
-        if time.monotonic() < self._broker_at:
-            return
-        self._broker_at = time.monotonic() + BROKER_EVERY
-        try:
-            self._broker.stats(ALERT_QUEUE)
-        except NotFoundError:
-            self.vitals.reached(BROKER)
-        except BackendError as error:
-            self.vitals.failed(BROKER, str(error))
-        else:
-            self.vitals.reached(BROKER)

@@ -13,17 +13,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from vedette_backends.broker.protocol import Broker
-from vedette_backends.errors import BackendError, ConflictError, NotFoundError, UnavailableError
+from vedette_backends.errors import BackendError, ConflictError, UnavailableError
 from vedette_backends.store.protocol import Store
 from vedette_engine.alerting.bundle import Bundle
-from vedette_engine.wire import ALERT_QUEUE
 from vedette_workers.heartbeat import Pulse, beat
 from vedette_workers.metrics import Sample, vital_samples
 from vedette_workers.pipeline.follow import BundleFollower
 from vedette_workers.scheduler.figures import Figures, samples
 from vedette_workers.scheduler.plan import Entry, Plan, messages
 from vedette_workers.scheduler.round import Rounds
-from vedette_workers.status import BROKER, BUNDLE, STORE, Vitals
+from vedette_workers.status import BROKER, BUNDLE, STORE, Vitals, look_for_broker
 
 log = logging.getLogger(__name__)
 
@@ -221,7 +220,7 @@ class SchedulerWorker:
         self.vitals.reached(STORE)
         if self._follower.current:
             self.vitals.reached(BUNDLE)
-        self._look_for_broker()
+        look_for_broker(self._broker, self.vitals)
 
     def _said(self) -> dict[str, Any]:
         broken = dict(self.plan.broken)
@@ -233,14 +232,3 @@ class SchedulerWorker:
             "errors": [problem for problem in problems if problem][:MAX_ERRORS],
             "rules": {**rules, **{name: {"error": why} for name, why in broken.items()}},
         }
-
-    def _look_for_broker(self) -> None:
-        """Notices are rare: nothing else tells whether the broker can be reached."""
-        try:
-            self._broker.stats(ALERT_QUEUE)
-        except NotFoundError:
-            self.vitals.reached(BROKER)
-        except BackendError as error:
-            self.vitals.failed(BROKER, str(error))
-        else:
-            self.vitals.reached(BROKER)
